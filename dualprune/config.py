@@ -1,0 +1,196 @@
+"""The configuration: one pydantic model a section. The only place where defaults live.
+
+Ratios are pruning ratios: the share that is removed. Epochs count from 0. Times are in seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+
+
+class Section(BaseModel):
+    """A part of the configuration; an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class DataConfig(Section):
+    """What to prune."""
+
+    source: str = Field("digits", description="Name of a registered source (`dualprune methods` lists them).")
+    path: str | None = Field(None, description="parquet: file, folder or address of the training set.")
+    test_path: str | None = Field(None, description="parquet: file, folder or address of the test set.")
+    image_column: str = Field("image", description="parquet: column with encoded image bytes, or pixel arrays.")
+    label_column: str = Field("label", description="parquet: column with integer or string class labels.")
+    id_column: str | None = Field(
+        "sample_id", description="parquet: column with unique ids, int64 or string; null: the row number is the id."
+    )
+    name: str | None = Field(None, description="torchvision: the data set's class name, such as FashionMNIST.")
+    root: str = Field("data", description="torchvision: the folder that holds the data set.")
+    download: bool = Field(False, description="torchvision: fetch the data set into `root` when it is not there.")
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.2, description="Share split off for testing, by class, where the source has no test set of its own."
+    )
+    image_size: PositiveInt | None = Field(
+        None, description="Resize the shorter side to this many pixels and crop the centre; null: images are alike."
+    )
+    max_samples: PositiveInt | None = Field(None, description="Use the first so many training samples only.")
+    max_pixels: PositiveInt = Field(50_000_000, description="Refuse an encoded image of more pixels than this.")
+    on_error: Literal["raise", "skip"] = Field(
+        "raise", description="What to do with an image that cannot be decoded: stop, or leave the sample out."
+    )
+    seed: NonNegativeInt = Field(0, description="Seed of the test split.")
+    options: dict[str, Any] = Field(default_factory=dict, description="For sources of other packages.")
+
+
+class ModelConfig(Section):
+    """The model that is trained to watch the samples."""
+
+    name: str = Field("resnet18", description="small_cnn, resnet18 (CIFAR form), or torchvision/NAME.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the model's builder.")
+
+
+class TrainConfig(Section):
+    """The training recipe; the defaults are the paper's for CIFAR."""
+
+    epochs: PositiveInt = Field(200, description="Length of the full schedule, which the learning rate follows.")
+    batch_size: PositiveInt = Field(128, description="Samples a step, over all workers together.")
+    lr: PositiveFloat = Field(0.1, description="Highest learning rate.")
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    nesterov: bool = True
+    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    warmup_epochs: NonNegativeInt = Field(0, description="Epochs over which the learning rate rises linearly.")
+    schedule: Literal["cosine", "constant"] = "cosine"
+    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
+    augment: Literal["crop_flip", "crop", "none"] = "crop_flip"
+    crop_padding: NonNegativeInt = Field(4, description="Pixels of zero padding before the random crop.")
+    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
+    compile: bool = Field(False, description="Use torch.compile.")
+    seed: NonNegativeInt = 0
+
+
+class RecordConfig(Section):
+    """Which training dynamics are recorded, and for how long."""
+
+    epochs: PositiveInt = Field(30, description="Train and record so many epochs, then stop.")
+    statistics: list[str] | None = Field(
+        None, description="Statistics to record; null: those that the methods in `score.methods` need."
+    )
+    num_buckets: PositiveInt | None = Field(
+        None, description="Parts of the position range; null: about a million samples each, at least one a worker."
+    )
+    checkpoint_every: PositiveInt = Field(1, description="Epochs between model checkpoints, from which a run resumes.")
+
+
+class ScoreConfig(Section):
+    """How samples are scored from their dynamics."""
+
+    methods: list[str] = Field(["dual"], min_length=1, description="Score methods, computed in one read.")
+    window: Annotated[int, Field(ge=2)] = Field(10, description="Window length J, in epochs.")
+    epochs: PositiveInt | None = Field(None, description="Use the first T recorded epochs; null: all.")
+    on_nan: Literal["raise", "drop"] = Field("raise", description="A recorded value is NaN: stop, or give no score.")
+
+
+class SelectConfig(Section):
+    """Which samples are kept."""
+
+    name: str | None = Field(None, description="Name of the selection; null: made of method and ratio.")
+    method: str = Field("beta", description="Name of a registered sampler.")
+    score: str | None = Field(None, description="Score method to select by; null: the first of `score.methods`.")
+    ratio: Ratio | list[Ratio] = Field(0.7, description="Pruning ratio, the share removed; or a list of them.")
+    seed: NonNegativeInt = 0
+    c_d: PositiveFloat = Field(4.0, description="beta: the data set's constant in the exponent of the ratio.")
+    exponent: Literal["c_d", "2+c_d"] = Field("c_d", description="beta: exponent of the ratio.")
+    concentration: PositiveFloat = Field(16.0, description="beta: the sum a + b.")
+    scale: PositiveFloat = Field(15.0, description="beta: the factor of b.")
+    anchor_size: PositiveInt = Field(10, description="beta: so many highest scores give the anchor.")
+
+    @property
+    def ratios(self) -> list[float]:
+        """The ratios to draw, as a list."""
+        return list(self.ratio) if isinstance(self.ratio, list) else [self.ratio]
+
+
+class ExportConfig(Section):
+    """How the kept set is written."""
+
+    path: str | None = Field(None, description="Folder or address to write to; null: inside the run directory.")
+    removed: bool = Field(False, description="Also write the ids of the removed samples.")
+    max_rows_per_file: PositiveInt = Field(1_000_000, description="Rows of one file of the exported Parquet set.")
+
+
+class EvaluateConfig(Section):
+    """How selections are compared: train from scratch on each, measure accuracy on the test set."""
+
+    enabled: bool = Field(False, description="Evaluate as the last stage of `prune`; it trains on the full set too.")
+    selections: list[str] | None = Field(None, description="Names of selections; null: those of `select`.")
+    full: bool = Field(True, description="Train on the full set as well.")
+    random: bool = Field(True, description="Train on a random subset of each selection's size as well.")
+    seeds: PositiveInt = Field(3, description="Trainings of each subset.")
+    epochs: PositiveInt | None = Field(None, description="Epochs of each training; null: `train.epochs`.")
+    budget: Literal["epochs", "steps", "both"] = Field(
+        "epochs", description="Give each subset as many epochs as the full set, or as many steps, or do both."
+    )
+    batch_size: PositiveInt | Literal["paper"] | None = Field(
+        None, description="null: `train.batch_size`; paper: half of it from ratio 0.8, a quarter from 0.9."
+    )
+    parallel: Literal["auto", "runs", "data"] = Field(
+        "auto", description="Workers share out the trainings (runs), or each training (data)."
+    )
+
+
+class ScalingConfig(Section):
+    """What the cluster gives to training."""
+
+    num_workers: PositiveInt | None = Field(None, description="Data-parallel workers; null: one a GPU, or two.")
+    use_gpu: bool | None = Field(None, description="null: where the cluster has GPUs.")
+    cpus_per_worker: PositiveFloat = 1.0
+    max_failures: Annotated[int, Field(ge=-1)] = Field(3, description="Restarts of training; -1: no limit.")
+    address: str | None = Field(None, description="Ray cluster to join; null: RAY_ADDRESS, or one started here.")
+
+
+class Config(Section):
+    """The whole configuration of a run."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    train: TrainConfig = TrainConfig()
+    record: RecordConfig = RecordConfig()
+    score: ScoreConfig = ScoreConfig()
+    select: SelectConfig = SelectConfig()
+    export: ExportConfig = ExportConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
+    scaling: ScalingConfig = ScalingConfig()
+
+    @property
+    def select_score(self) -> str:
+        """The score method that the selection ranks by."""
+        return self.select.score or self.score.methods[0]
+
+    @field_validator("select")
+    @classmethod
+    def _one_name_for_one_ratio(cls, select: SelectConfig) -> SelectConfig:
+        if select.name is not None and len(select.ratios) > 1:
+            raise ValueError("name: give no name where there are several ratios; each is named after its ratio")
+        return select
+
+    @model_validator(mode="after")
+    def _epochs_fit(self) -> Config:
+        if self.record.epochs > self.train.epochs:
+            raise ValueError(
+                f"record.epochs: {self.record.epochs} is more than the schedule's train.epochs = {self.train.epochs}"
+            )
+        used = self.score.epochs if self.score.epochs is not None else self.record.epochs
+        if used > self.record.epochs:
+            raise ValueError(f"score.epochs: {used} is more than record.epochs = {self.record.epochs}")
+        if used < self.score.window:
+            raise ValueError(
+                f"score.window: {self.score.window} epochs do not fit into {used} recorded epochs; "
+                "record more epochs or use a shorter window"
+            )
+        return self

@@ -1,0 +1,1 @@
+"""Sources of labelled images, and the loaders that bring them to training."""

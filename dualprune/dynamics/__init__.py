@@ -1,0 +1,1 @@
+"""The store of per-sample statistics: written while training, read by scoring."""

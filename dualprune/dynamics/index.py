@@ -1,0 +1,164 @@
+"""The sample index: gives each sample a dense position, and keeps its own id and label beside it.
+
+position = bucket · bucket_rows + row in the bucket's file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS, bucket_name
+from dualprune.errors import DataError, RunError
+from dualprune.storage import Location
+
+INDEX_FILE = "_index.json"
+
+
+def default_num_buckets(num_samples: int, num_workers: int) -> int:
+    """Return the number of parts of the position range: about a million samples each, at least one a worker."""
+    return max(1, min(num_samples, max(-(-num_samples // BUCKET_ROWS), num_workers)))
+
+
+@dataclass(frozen=True)
+class SampleIndex:
+    """The positions 0 … N-1 of a run's samples, cut into buckets of equal length (the last may be shorter)."""
+
+    location: Location
+    num_samples: int
+    num_buckets: int
+    bucket_rows: int
+    id_type: str
+    num_classes: int
+    classes: list[str]
+    fingerprint: str
+    details: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, location: Location) -> SampleIndex:
+        """Read the index of a run; a RunError where there is none."""
+        place = location / INDEX_FILE
+        if not place.exists():
+            raise RunError(f"{location} has no sample index; run `dualprune record` first")
+        return cls(location=location, **place.read_json())
+
+    @classmethod
+    def build(
+        cls,
+        location: Location,
+        batches: Iterable[pa.RecordBatch],
+        *,
+        num_samples: int,
+        num_buckets: int,
+        classes: Sequence[str],
+        fingerprint: str,
+        details: dict[str, Any] | None = None,
+    ) -> SampleIndex:
+        """Write the index of samples that come as batches (sample_id int64 or string, label int64), in position order.
+
+        Ids must be unique and labels in 0 … len(classes)-1; a DataError names what is not.
+        """
+        if num_samples == 0:
+            raise DataError("the data set is empty: it has no training samples")
+        bucket_rows = -(-num_samples // num_buckets)
+        checked = _checked(batches, len(classes))
+        id_type = ""
+        ids: list[pa.Array] = []
+        written = 0
+        location.delete()
+        for bucket, table in enumerate(_regrouped(checked, bucket_rows)):
+            id_type = "int64" if pa.types.is_integer(table.schema.field("sample_id").type) else "string"
+            ids.extend(table["sample_id"].chunks)
+            (location / bucket_name(bucket)).write_table(table, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+            written += table.num_rows
+        _check_unique(pa.chunked_array(ids))
+        if written != num_samples:
+            raise DataError(f"the source says that it has {num_samples} samples, but gave {written}")
+        index = cls(
+            location=location,
+            num_samples=num_samples,
+            # ceil twice may leave the last buckets empty
+            num_buckets=-(-num_samples // bucket_rows),
+            bucket_rows=bucket_rows,
+            id_type=id_type,
+            num_classes=len(classes),
+            classes=list(classes),
+            fingerprint=fingerprint,
+            details=details or {},
+        )
+        body = asdict(index)
+        del body["location"]
+        (location / INDEX_FILE).write_json(body)
+        return index
+
+    def bucket_range(self, bucket: int) -> tuple[int, int]:
+        """Return the first position of a bucket and the one after its last."""
+        start = bucket * self.bucket_rows
+        return start, min(start + self.bucket_rows, self.num_samples)
+
+    def read_bucket(self, bucket: int) -> pa.Table:
+        """Return sample_id and label of a bucket's samples, in position order."""
+        return (self.location / bucket_name(bucket)).read_table()
+
+    def read(self) -> pa.Table:
+        """Return sample_id and label of all samples, in position order; O(N) memory."""
+        return pa.concat_tables(self.read_bucket(bucket) for bucket in range(self.num_buckets))
+
+    @cached_property
+    def labels(self) -> np.ndarray:
+        """Labels of all samples, int64 [N]."""
+        return np.asarray(self.read()["label"])
+
+
+def _checked(batches: Iterable[pa.RecordBatch], num_classes: int) -> Iterator[pa.Table]:
+    offset = 0
+    for batch in batches:
+        labels = np.asarray(batch.column("label"))
+        wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
+        if len(wrong):
+            sample_id = batch.column("sample_id")[int(wrong[0])].as_py()
+            raise DataError(
+                f"{len(wrong)} labels are out of range, first of sample {sample_id!r}: {labels[wrong[0]]} is not in "
+                f"0 … {num_classes - 1}; correct the labels, or the class names of the source"
+            )
+        ids = batch.column("sample_id")
+        if ids.null_count:
+            row = int(np.flatnonzero(np.asarray(ids.is_null()))[0])
+            raise DataError(
+                f"{ids.null_count} sample ids are missing, first in row {offset + row}; each sample needs one"
+            )
+        offset += batch.num_rows
+        yield pa.Table.from_batches([batch])
+
+
+def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+    held: list[pa.Table] = []
+    num_held = 0
+    for table in tables:
+        held.append(table)
+        num_held += table.num_rows
+        while num_held >= rows:
+            joined = pa.concat_tables(held)
+            yield joined.slice(0, rows).combine_chunks()
+            held = [joined.slice(rows)]
+            num_held -= rows
+    if num_held:
+        yield pa.concat_tables(held).combine_chunks()
+
+
+def _check_unique(ids: pa.ChunkedArray) -> None:
+    if pc.count_distinct(ids).as_py() == len(ids):
+        return
+    counts = pc.value_counts(ids)
+    repeated = counts.filter(pc.greater(counts.field("counts"), 1))
+    first = ", ".join(f"{item['values']!r} ({item['counts']} times)" for item in repeated[:5].to_pylist())
+    raise DataError(
+        f"{len(repeated)} sample ids stand more than once, such as {first}; "
+        "make them unique, or set data.id_column to null to use row numbers"
+    )

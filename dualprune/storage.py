@@ -1,0 +1,198 @@
+"""One way to name and touch files, on a local disk or on any `pyarrow.fs` address (s3://, gs://)."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.fs as pafs
+import pyarrow.parquet as pq
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What a commit record says of a file: enough to find it damaged or cut off."""
+
+    name: str
+    rows: int
+    bytes: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as plain JSON values."""
+        return asdict(self)
+
+
+@lru_cache(maxsize=64)
+def _filesystem(root_address: str, pid: int) -> tuple[pafs.FileSystem, str]:
+    # The process id is part of the key: a forked child must not share the parent's connections.
+    filesystem, path = pafs.FileSystem.from_uri(root_address)
+    return filesystem, path
+
+
+@dataclass(frozen=True)
+class Location:
+    """A file or folder. It is pickled as its address, so that every process opens its own connection.
+
+    `address` is an absolute local path, or a URI; what follows `?` in a URI (`endpoint_override=…`, `region=…`)
+    are `pyarrow.fs` options and stay with every child.
+    """
+
+    address: str
+
+    @classmethod
+    def of(cls, place: Location | str | os.PathLike[str]) -> Location:
+        """Return the location of a path or address; a relative path is taken from the working directory."""
+        if isinstance(place, Location):
+            return place
+        text = os.fspath(place)
+        if text.startswith("file://"):
+            text = text[len("file://") :]
+        if "://" not in text:
+            text = str(Path(text).expanduser().absolute())
+        return cls(text.rstrip("/") or "/")
+
+    @property
+    def is_local(self) -> bool:
+        """Whether this is a path on a mounted file system."""
+        return "://" not in self.address
+
+    @property
+    def name(self) -> str:
+        """The last part of the path."""
+        return self.address.partition("?")[0].rsplit("/", 1)[-1]
+
+    @property
+    def parent(self) -> Location:
+        """The folder that holds this."""
+        base, mark, options = self.address.partition("?")
+        return Location((base.rsplit("/", 1)[0] or "/") + mark + options)
+
+    def __truediv__(self, child: str) -> Location:
+        base, mark, options = self.address.partition("?")
+        return Location(f"{base.rstrip('/')}/{child}{mark}{options}")
+
+    def __str__(self) -> str:
+        return self.address.partition("?")[0]
+
+    @property
+    def filesystem(self) -> pafs.FileSystem:
+        """The `pyarrow` file system that holds this."""
+        return self._resolved()[0]
+
+    @property
+    def path(self) -> str:
+        """The path inside `filesystem`."""
+        return self._resolved()[1]
+
+    def _resolved(self) -> tuple[pafs.FileSystem, str]:
+        if self.is_local:
+            return _local(), self.address
+        base, mark, options = self.address.partition("?")
+        scheme, _, path = base.partition("://")
+        bucket, _, _ = path.partition("/")
+        filesystem, _ = _filesystem(f"{scheme}://{bucket}{mark}{options}", os.getpid())
+        return filesystem, path
+
+    def _info(self) -> pafs.FileInfo:
+        return self.filesystem.get_file_info([self.path])[0]
+
+    def exists(self) -> bool:
+        """Whether there is a file or folder here."""
+        return bool(self._info().type != pafs.FileType.NotFound)
+
+    def is_file(self) -> bool:
+        """Whether there is a file here."""
+        return bool(self._info().type == pafs.FileType.File)
+
+    def size(self) -> int:
+        """Return the file's size in bytes."""
+        return int(self._info().size)
+
+    def children(self) -> list[Location]:
+        """Return what lies directly in this folder, sorted by name; nothing where there is no folder."""
+        selector = pafs.FileSelector(self.path, recursive=False, allow_not_found=True)
+        infos = self.filesystem.get_file_info(selector)
+        names = sorted(info.base_name for info in infos if not info.base_name.startswith(".tmp-"))
+        return [self / name for name in names]
+
+    def read_bytes(self) -> bytes:
+        """Return the file's content."""
+        with self.filesystem.open_input_stream(self.path) as stream:
+            return bytes(stream.read())
+
+    def write_bytes(self, content: bytes | pa.Buffer) -> None:
+        """Write the file such that a reader sees the old content or the new one, never a part of it."""
+        if not self.is_local:
+            # An object store shows an object when its upload is complete.
+            with self.filesystem.open_output_stream(self.path) as stream:
+                stream.write(content)
+            return
+        target = Path(self.address)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f".tmp-{target.name}-{uuid.uuid4().hex[:8]}")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def read_json(self) -> Any:
+        """Return the file's content as JSON values."""
+        return json.loads(self.read_bytes())
+
+    def write_json(self, value: Any) -> None:
+        """Write JSON values, atomically."""
+        self.write_bytes((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+    def write_text(self, text: str) -> None:
+        """Write UTF-8 text, atomically."""
+        self.write_bytes(text.encode())
+
+    def read_table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return a Parquet file as a table."""
+        with self.open_input() as file:
+            return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
+
+    def write_table(self, table: pa.Table, **options: Any) -> FileRecord:
+        """Write a table as one Parquet file, atomically, and return its record with rows, bytes and checksum."""
+        buffer = io.BytesIO()
+        pq.write_table(table, buffer, **options)
+        content = buffer.getbuffer()
+        self.write_bytes(content)
+        return FileRecord(self.name, table.num_rows, content.nbytes, hashlib.sha256(content).hexdigest())
+
+    def open_input(self) -> pa.NativeFile:
+        """Open the file for reading at any offset."""
+        return self.filesystem.open_input_file(self.path)
+
+    def delete(self) -> None:
+        """Remove the file or the folder with all it holds; nothing happens where there is none."""
+        kind = self._info().type
+        if kind == pafs.FileType.Directory:
+            self.filesystem.delete_dir(self.path)
+        elif kind == pafs.FileType.File:
+            self.filesystem.delete_file(self.path)
+
+
+@lru_cache(maxsize=1)
+def _local() -> pafs.FileSystem:
+    return pafs.LocalFileSystem()
+
+
+def fingerprint(value: Mapping[str, Any] | Sequence[Any] | str) -> str:
+    """Return 16 hexadecimal digits that stand for JSON values; equal values give equal digits in any process."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
