@@ -1,1 +1,46 @@
-"""Prune training sets: record training dynamics, score every sample, keep what is worth training on."""
+"""Prune training sets: record training dynamics, score every sample, keep what is worth training on.
+
+Importing this starts nothing: Ray and torch are imported when they are used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dualprune import scores as scores
+    from dualprune import selection as selection
+    from dualprune.config import Config as Config
+    from dualprune.config_file import load_config as load_config
+    from dualprune.data.pruned import PrunedDataset as PrunedDataset
+    from dualprune.dynamics.store import DynamicsStore as DynamicsStore
+    from dualprune.pipeline import prune as prune
+    from dualprune.run import RunDirectory as RunDirectory
+
+__version__ = version("dualprune")
+
+_HOMES = {
+    "Config": "dualprune.config",
+    "DynamicsStore": "dualprune.dynamics.store",
+    "PrunedDataset": "dualprune.data.pruned",
+    "RunDirectory": "dualprune.run",
+    "load_config": "dualprune.config_file",
+    "prune": "dualprune.pipeline",
+}
+_MODULES = ("scores", "selection")
+
+__all__ = sorted([*_HOMES, *_MODULES, "__version__"])
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return import_module(f"dualprune.{name}")
+    raise AttributeError(f"module 'dualprune' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -122,16 +122,18 @@ class RunDirectory:
         *,
         force: bool = False,
         protect: bool = False,
+        more: bool = False,
     ) -> Iterator[Stage]:
         """Enter a stage.
 
         `settings` are what its result depends on, `inputs` the fingerprints of the stages before. With `protect`,
-        other settings than those that began the stage are an error instead of a reason to do it again.
+        other settings than those that began the stage are an error instead of a reason to do it again. With `more`, a
+        stage that is done goes on from where it is.
         """
         print_ = fingerprint({"settings": settings, "inputs": list(inputs)})
         known = self._read_manifest(key)
         if known is not None and not force:
-            if known["fingerprint"] == print_ and known["status"] == "done":
+            if known["fingerprint"] == print_ and known["status"] == "done" and not more:
                 logger.info("%s: done already, skipped", key)
                 yield Stage(key, print_, done=True, summary=known["summary"])
                 return

@@ -1,0 +1,50 @@
+# `make demo` and `make test` need Python 3.11 or newer, make and git; everything else goes into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: demo test test-slow lint format types clean
+
+demo: $(VENV)/.demo
+	$(BIN)/dualprune prune pipelines/configs/digits.yaml --run runs/digits
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
+
+# uv installs in seconds; where it is not there, a copy of it goes into the environment first.
+$(VENV)/.made:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dualprune needs Python 3.11 or newer; name one by PYTHON=…")'
+ifeq ($(UV),)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+else
+	$(UV) venv --quiet --python $(PYTHON) $(VENV)
+endif
+	touch $@
+
+INSTALL = $(if $(UV),$(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+
+$(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[demo]'
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+	$(INSTALL) --editable '.[demo,dev]'
+	touch $@

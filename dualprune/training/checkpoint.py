@@ -1,0 +1,85 @@
+"""Model checkpoints of recording: stored by Ray Train, found and checked by us, read without unpickling code."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dualprune.dynamics.layout import epoch_name, epoch_number
+from dualprune.storage import Location
+from dualprune.training.loop import Trainer
+
+logger = logging.getLogger(__name__)
+STATE = "state.pt"
+RECORD = "checkpoint.json"
+
+
+def checkpoint_name(epoch: int) -> str:
+    """Return a folder name for a checkpoint; unique, so that what a killed attempt left is never mixed into it."""
+    return f"{epoch_name(epoch)}.{uuid.uuid4().hex[:8]}"
+
+
+@contextmanager
+def written(trainer: Trainer, epoch: int) -> Iterator[Path]:
+    """Give a temporary folder that holds the trainer's state after `epoch`."""
+    buffer = io.BytesIO()
+    torch.save(
+        {"model": bare(trainer.model).state_dict(), "optimizer": trainer.optimizer.state_dict(), "step": trainer.step},
+        buffer,
+    )
+    content = buffer.getvalue()
+    with tempfile.TemporaryDirectory(prefix="dualprune-") as folder:
+        (Path(folder) / STATE).write_bytes(content)
+        record = {"epoch": epoch, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        (Path(folder) / RECORD).write_text(json.dumps(record))
+        yield Path(folder)
+
+
+def newest_whole(folder: Location, epochs: set[int]) -> tuple[int, Location] | None:
+    """Return the newest checkpoint of one of `epochs` whose content agrees with its record, or None."""
+    found = [place for place in folder.children() if place.name.startswith("epoch=")]
+    for place in sorted(found, key=lambda place: _epoch(place), reverse=True):
+        if _epoch(place) not in epochs:
+            continue
+        if _read(place) is not None:
+            return _epoch(place), place
+        logger.warning("checkpoint %s is damaged or incomplete and is passed over", place)
+    return None
+
+
+def restore(trainer: Trainer, place: Location) -> None:
+    """Load a checkpoint into the trainer."""
+    content = _read(place)
+    assert content is not None, f"checkpoint {place} changed since it was chosen"
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=trainer.device, weights_only=True)
+    bare(trainer.model).load_state_dict(state["model"])
+    trainer.optimizer.load_state_dict(state["optimizer"])
+    trainer.step = int(state["step"])
+
+
+def bare(model: nn.Module) -> nn.Module:
+    """Return the model inside DistributedDataParallel, or the model itself."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def _epoch(place: Location) -> int:
+    return epoch_number(place.name.partition(".")[0])
+
+
+def _read(place: Location) -> bytes | None:
+    if not (place / RECORD).exists() or not (place / STATE).exists():
+        return None
+    record = (place / RECORD).read_json()
+    content = (place / STATE).read_bytes()
+    return content if hashlib.sha256(content).hexdigest() == record["sha256"] else None

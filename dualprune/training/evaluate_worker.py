@@ -1,0 +1,156 @@
+"""What one Ray Train worker does in an evaluation: train its share of the trainings from scratch and test them."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import ray.train.torch
+import torch
+
+from dualprune.config import Config
+from dualprune.data.resident import ResidentData, ResidentSplit
+from dualprune.run import RunDirectory
+from dualprune.selection import random as random_subset
+from dualprune.storage import Location, fingerprint
+from dualprune.training import collectives
+from dualprune.training.loop import Trainer
+from dualprune.training.models import build_model
+from dualprune.training.record_worker import make_loader, prepare_process
+
+TEST_BATCH = 512
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training from scratch on a subset; `fingerprint` stands for what the subset was drawn from."""
+
+    subset: str
+    ratio: float
+    kept: int
+    seed: int
+    budget: str
+    fingerprint: str
+    selection: str
+
+    def result_place(self, run: RunDirectory) -> Location:
+        """Return where its result lies."""
+        name = f"{self.subset}-{self.ratio:g}-{self.budget}-{self.seed}-{fingerprint(asdict(self))}.json"
+        return run.root / "evaluation" / name
+
+    def positions(self, run: RunDirectory, num_samples: int) -> np.ndarray | None:
+        """Return the kept positions, or None for the full set."""
+        if self.selection:
+            kept = (run.selection(self.selection) / "kept.parquet").read_table(["position"])
+            return np.asarray(kept["position"])
+        if self.subset == "random":
+            return random_subset(num_samples, ratio=self.ratio, seed=self.seed)
+        return None
+
+
+@dataclass(frozen=True)
+class EvaluateJob:
+    """All that an evaluation worker needs to know."""
+
+    config: Config
+    run: str
+    trainings: tuple[Training, ...]
+    data: ResidentData
+    board: Any
+
+    def name(self) -> str:
+        """Return a name that no other evaluation has."""
+        return f"evaluate-{uuid.uuid4().hex[:8]}"
+
+
+def evaluate_worker(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Train and test; each result is written as soon as it is there."""
+    job: EvaluateJob = arguments["job"]
+    run = RunDirectory(job.run)
+    device = ray.train.torch.get_device()
+    prepare_process(job.config)
+    train_split = ResidentSplit.from_data(job.data, "train", device)
+    test_split = ResidentSplit.from_data(job.data, "test", device)
+    alone = job.config.evaluate.parallel != "data" or collectives.world_size() == 1
+    # A restart after a failure finds what is done; every rank must see the same list.
+    todo = collectives.from_rank_zero([t for t in job.trainings if not t.result_place(run).exists()])
+    mine = share_out(todo, collectives.world_size())[collectives.rank()] if alone else todo
+    for training in mine:
+        result = _train_one(job, training, run, train_split, test_split, device, alone)
+        if alone or collectives.rank() == 0:
+            training.result_place(run).write_json(result)
+            job.board.add.remote(f"{training.subset} {training.ratio:g}: {result['accuracy']:.1%}")
+    return {"trainings": len(todo)}
+
+
+def share_out(trainings: Sequence[Training], parts: int) -> list[list[Training]]:
+    """Return the trainings in `parts` shares of about the same work, the largest first."""
+    shares: list[list[Training]] = [[] for _ in range(parts)]
+    loads = [0] * parts
+    largest = max((training.kept for training in trainings), default=0)
+    for training in sorted(trainings, key=lambda t: -t.kept):
+        lightest = loads.index(min(loads))
+        shares[lightest].append(training)
+        loads[lightest] += training.kept if training.budget == "epochs" else largest
+    return shares
+
+
+def batch_size_for(config: Config, ratio: float) -> int:
+    """Return the batch size of a training on the set pruned at `ratio`."""
+    size = config.evaluate.batch_size
+    if size == "paper":
+        divisor = 4 if ratio >= 0.9 else 2 if ratio >= 0.8 else 1
+        return max(1, config.train.batch_size // divisor)
+    return size or config.train.batch_size
+
+
+def _train_one(
+    job: EvaluateJob,
+    training: Training,
+    run: RunDirectory,
+    train_split: ResidentSplit,
+    test_split: ResidentSplit,
+    device: torch.device,
+    alone: bool,
+) -> dict[str, Any]:
+    config = job.config
+    rank, world_size = (0, 1) if alone else (collectives.rank(), collectives.world_size())
+    seed = config.train.seed + training.seed
+    batch_size = batch_size_for(config, training.ratio)
+    positions = training.positions(run, job.data.num_train)
+    started = time.monotonic()
+    loader = make_loader(
+        config, train_split, job.data, device, rank, world_size, positions=positions, seed=seed, batch_size=batch_size
+    )
+    epochs = config.evaluate.epochs or config.train.epochs
+    total_steps = epochs * loader.num_steps
+    if training.budget == "steps":
+        total_steps = epochs * -(-job.data.num_train // batch_size)
+    torch.manual_seed(seed)
+    model = build_model(config.model, job.data.num_classes, job.data.shape[0]).to(device)
+    if device.type == "cuda":
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not alone:
+        model = ray.train.torch.prepare_model(model)
+    trainer = Trainer(model, config.train, total_steps, device)
+    epoch = 0
+    while trainer.step < total_steps:
+        trainer.train_epoch(loader, epoch)
+        epoch += 1
+    seconds = time.monotonic() - started
+    test_loader = make_loader(config, test_split, job.data, device, rank, world_size)
+    accuracy = trainer.accuracy(test_loader.eval_batches(TEST_BATCH), shared=not alone)
+    return {
+        "subset": training.subset,
+        "ratio": training.ratio,
+        "kept": training.kept if positions is None else len(positions),
+        "budget": training.budget,
+        "seed": training.seed,
+        "accuracy": accuracy,
+        "seconds": seconds,
+        "steps": total_steps,
+    }

@@ -1,0 +1,139 @@
+"""What one Ray Train worker does while recording: resume, train, record, checkpoint."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+
+from dualprune.config import Config
+from dualprune.data.resident import ResidentData, ResidentLoader, ResidentSplit
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.dynamics.writer import DynamicsWriter
+from dualprune.run import RunDirectory
+from dualprune.training import checkpoint, collectives
+from dualprune.training.loop import Trainer
+from dualprune.training.models import build_model
+from dualprune.training.recorder import EpochRecorder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordJob:
+    """All that a recording worker needs to know."""
+
+    config: Config
+    run: str
+    columns: tuple[str, ...]
+    fingerprint: str
+    data: ResidentData
+    board: Any
+
+
+def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Train and record from the last epoch that has both a commit and a checkpoint; return figures for the manifest."""
+    job: RecordJob = arguments["job"]
+    config, run = job.config, RunDirectory(job.run)
+    device = ray.train.torch.get_device()
+    prepare_process(config)
+    split = ResidentSplit.from_data(job.data, "train", device)
+    loader = make_loader(config, split, job.data, device, collectives.rank(), collectives.world_size())
+    torch.manual_seed(config.train.seed)
+    model = build_model(config.model, job.data.num_classes, job.data.shape[0])
+    if device.type == "cuda":
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = ray.train.torch.prepare_model(model)
+    trainer = Trainer(model, config.train, config.train.epochs * loader.num_steps, device)
+    store = DynamicsStore(run)
+    writer = DynamicsWriter(run.dynamics, store.index, job.columns, job.fingerprint)
+    first = _resume(trainer, store, writer, run, job)
+    capacity = loader.num_steps * -(-config.train.batch_size // collectives.world_size())
+    recorder = EpochRecorder(writer, capacity, device)
+    started = time.monotonic()
+    accuracy = float("nan")
+    for epoch in range(first, config.record.epochs):
+        result = trainer.train_epoch(loader, epoch, recorder.record)
+        accuracy = result.accuracy
+        recorder.end_epoch(epoch)
+        if collectives.rank() == 0:
+            job.board.set.remote(epoch + 1, f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}")
+        last = epoch + 1 == config.record.epochs
+        if last:
+            recorder.close()
+        if last or (epoch + 1) % config.record.checkpoint_every == 0:
+            _report(trainer, epoch, result.loss)
+    trained = max(config.record.epochs - first, 0) * store.num_samples
+    return {
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        "samples_per_s": round(trained / (time.monotonic() - started), 1),
+        "train_accuracy": accuracy,
+    }
+
+
+def prepare_process(config: Config) -> None:
+    """Set this process's threads and number formats."""
+    torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+
+
+def make_loader(
+    config: Config,
+    split: ResidentSplit,
+    data: ResidentData,
+    device: torch.device,
+    rank: int,
+    world_size: int,
+    **changes: Any,
+) -> ResidentLoader:
+    """Return the training loader of a rank; `changes` replace the recipe's values."""
+    values: dict[str, Any] = {
+        "batch_size": config.train.batch_size,
+        "seed": config.train.seed,
+        "augment": config.train.augment,
+        "crop_padding": config.train.crop_padding,
+        **changes,
+    }
+    return ResidentLoader(
+        split, rank=rank, world_size=world_size, mean=data.mean, std=data.std, device=device, **values
+    )
+
+
+def _resume(trainer: Trainer, store: DynamicsStore, writer: DynamicsWriter, run: RunDirectory, job: RecordJob) -> int:
+    """Bring every rank to the same state and return the epoch to go on with."""
+    found = None
+    if collectives.rank() == 0:
+        ours = {e for e, commit in store.commits.items() if commit["fingerprint"] == job.fingerprint}
+        # Where an epoch in the middle was lost, all from there on is recorded again.
+        epochs = set(itertools.takewhile(lambda e: e in ours, itertools.count()))
+        folder = run.checkpoints / f"record-{job.fingerprint}"
+        found = checkpoint.newest_whole(folder, epochs)
+        writer.discard_from(found[0] + 1 if found else 0)
+    found = collectives.from_rank_zero(found)
+    if found is None:
+        return 0
+    epoch, place = found
+    checkpoint.restore(trainer, place)
+    logger.info("recording goes on after epoch %d", epoch)
+    return int(epoch) + 1
+
+
+def _report(trainer: Trainer, epoch: int, loss: float) -> None:
+    # Every rank reports, or the others wait for ever; rank 0's checkpoint and folder name count.
+    metrics = {"epoch": epoch, "loss": loss}
+    if collectives.rank() > 0:
+        ray.train.report(metrics)
+        return
+    with checkpoint.written(trainer, epoch) as folder:
+        ray.train.report(
+            metrics,
+            checkpoint=ray.train.Checkpoint.from_directory(str(folder)),
+            checkpoint_dir_name=checkpoint.checkpoint_name(epoch),
+        )
