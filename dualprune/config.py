@@ -33,8 +33,10 @@ class DataConfig(Section):
     name: str | None = Field(None, description="torchvision: the data set's class name, such as FashionMNIST.")
     root: str = Field("data", description="torchvision: the folder that holds the data set.")
     download: bool = Field(False, description="torchvision: fetch the data set into `root` when it is not there.")
-    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.2, description="Share split off for testing, by class, where the source has no test set of its own."
+    test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
+        None,
+        description="Share split off for testing, by class, where there is no test set; null: 0.2 of the digits, "
+        "none of a Parquet set.",
     )
     image_size: PositiveInt | None = Field(
         None, description="Resize the shorter side to this many pixels and crop the centre; null: images are alike."

@@ -1,0 +1,137 @@
+"""What a data source is, and the registry of them: adding a source is adding one file."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dualprune.config import DataConfig
+from dualprune.errors import DataError
+from dualprune.hashing import hash_ids
+from dualprune.registry import Registry
+
+Split = Literal["train", "test"]
+
+
+class ImageBatch(NamedTuple):
+    """Decoded samples: images uint8 [n, C, H, W], labels int64 [n], and the rows that could not be decoded."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    failed: dict[int, Any]  # row in this batch → sample id
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Samples start … start + num_rows - 1 of a split, which are read in one go; `place` is the source's own."""
+
+    split: Split
+    start: int
+    num_rows: int
+    place: Any = field(default=None)
+
+
+class Source(ABC):
+    """A training set and, where there is one, a test set, of images in classes.
+
+    Built on the driver, then sent to the tasks that read: keep it small and picklable. Position in the training split
+    is the order of `sample_batches`; chunks follow the same order.
+    """
+
+    def __init__(self, config: DataConfig) -> None:
+        self.config = config
+
+    @property
+    @abstractmethod
+    def classes(self) -> list[str]:
+        """Names of the classes, by label."""
+
+    @property
+    @abstractmethod
+    def num_samples(self) -> int:
+        """The number of training samples, N."""
+
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Return what changes when the data do."""
+
+    @abstractmethod
+    def sample_batches(self) -> Iterator[pa.RecordBatch]:
+        """Give (sample_id int64 or string, label int64) of the training samples, in position order."""
+
+    @abstractmethod
+    def chunks(self, split: Split) -> list[Chunk]:
+        """Return the parts of a split, in order; none where the source has no such split."""
+
+    @abstractmethod
+    def read(self, chunk: Chunk) -> ImageBatch:
+        """Return a chunk's decoded samples; a DataError names a sample that cannot be used."""
+
+    def read_table(self, chunk: Chunk) -> pa.Table | None:
+        """Return a chunk's rows with all of their columns, or None where the source is not a table."""
+        del chunk
+        return None
+
+
+SOURCES: Registry[type[Source]] = Registry("source", "dualprune.sources")
+
+
+def open_source(config: DataConfig) -> Source:
+    """Return the source that the configuration names; an error where its data are not as it says."""
+    from dualprune.data import digits, parquet, torchvision  # noqa: F401 - they register themselves
+
+    return SOURCES[config.source](config)
+
+
+def source_names() -> list[str]:
+    """Return the names of all sources, those of other packages too."""
+    from dualprune.data import digits, parquet, torchvision  # noqa: F401
+
+    return SOURCES.names()
+
+
+def split_off_test(
+    ids: Any, labels: NDArray[np.int64], fraction: float, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the rows of the training and of the test set, ascending: `fraction` of each class goes to the test set.
+
+    Which sample goes where follows from its id and the seed, not from its row. A class of one sample stays for
+    training.
+    """
+    hashes = hash_ids(ids, seed)
+    is_test = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        count = min(len(rows) - 1, max(1, round(fraction * len(rows))))
+        is_test[rows[np.argsort(hashes[rows], kind="stable")[:count]]] = True
+    return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
+def even_chunks(split: Split, num_rows: int, rows_each: int) -> list[Chunk]:
+    """Return chunks of `rows_each` rows, the last of what is left."""
+    return [Chunk(split, start, min(rows_each, num_rows - start)) for start in range(0, num_rows, rows_each)]
+
+
+def alike(images: list[NDArray[np.uint8] | None], ids: list[Any], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Stack images [C, H, W] that must have one shape; a missing one becomes zeros."""
+    stacked = np.zeros((len(images), *shape), dtype=np.uint8)
+    for row, image in enumerate(images):
+        if image is None:
+            continue
+        if image.shape != shape:
+            raise DataError(
+                f"image of sample {ids[row]!r} has {_size(image.shape)}, others have {_size(shape)}; "
+                "set data.image_size to bring all to one size"
+            )
+        stacked[row] = image
+    return stacked
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[2]} × {shape[1]} pixels and {shape[0]} channels"

@@ -1,0 +1,61 @@
+"""Seeded hashes of sample ids: the randomness of every draw, the same on any machine and for any partitioning.
+
+An id's hash is SplitMix64's finaliser (Steele, Lea, Flood 2014) over the id and the mixed seed; a string is brought to
+64 bits by FNV-1a first. Both are published avalanche functions with known test vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+FNV_OFFSET = np.uint64(0xCBF29CE484222325)
+FNV_PRIME = np.uint64(0x100000001B3)
+
+
+def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Return SplitMix64's finaliser of uint64 [n]: each bit of the input flips half of the output's."""
+    mixed = values + GOLDEN
+    mixed ^= mixed >> np.uint64(30)
+    mixed *= np.uint64(0xBF58476D1CE4E5B9)
+    mixed ^= mixed >> np.uint64(27)
+    mixed *= np.uint64(0x94D049BB133111EB)
+    mixed ^= mixed >> np.uint64(31)
+    return mixed
+
+
+def hash_ids(sample_ids: Any, seed: int) -> NDArray[np.uint64]:
+    """Return uint64 [n] for ids int64 [n] or strings [n] (numpy, list or Arrow) and a seed of 0 … 2^64 - 1."""
+    array = sample_ids if hasattr(sample_ids, "to_numpy") else np.asarray(sample_ids)
+    if hasattr(array, "to_numpy"):
+        array = array.to_numpy() if hasattr(array, "num_chunks") else array.to_numpy(zero_copy_only=False)
+    bits = array.astype(np.int64).view(np.uint64) if array.dtype.kind in "iu" else fnv1a(array)
+    return mix(bits ^ mix(np.array([seed], dtype=np.uint64)))
+
+
+def fnv1a(texts: NDArray[Any]) -> NDArray[np.uint64]:
+    """Return the 64-bit FNV-1a hash of the UTF-8 bytes of n strings."""
+    encoded = [text.encode() for text in texts.tolist()]
+    lengths = np.fromiter((len(text) for text in encoded), dtype=np.int64, count=len(encoded))
+    content = np.frombuffer(b"".join(encoded), dtype=np.uint8)
+    # The longest first, so that those that still have a byte at a place are a prefix.
+    order = np.argsort(-lengths, kind="stable")
+    starts = (np.cumsum(lengths) - lengths)[order]
+    ending = lengths[order]
+    hashed = np.full(len(encoded), FNV_OFFSET)
+    alive = len(encoded)
+    for place in range(int(ending[0]) if len(encoded) else 0):
+        while alive and ending[alive - 1] <= place:
+            alive = int(np.searchsorted(-ending[:alive], -place, side="left"))
+        hashed[:alive] = (hashed[:alive] ^ content[starts[:alive] + place]) * FNV_PRIME
+    result = np.empty_like(hashed)
+    result[order] = hashed
+    return result
+
+
+def uniform(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return float64 [n] in the open interval (0, 1), from the upper 53 bits."""
+    return ((hashes >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
