@@ -1,1 +1,5 @@
-"""Sources of labelled images, and the loaders that bring them to training."""
+"""Data sources and loaders. The sources of this package register themselves when it is imported."""
+
+from dualprune.data import digits as digits
+from dualprune.data import parquet as parquet
+from dualprune.data import torchvision as torchvision

@@ -84,16 +84,7 @@ SOURCES: Registry[type[Source]] = Registry("source", "dualprune.sources")
 
 def open_source(config: DataConfig) -> Source:
     """Return the source that the configuration names; an error where its data are not as it says."""
-    from dualprune.data import digits, parquet, torchvision  # noqa: F401 - they register themselves
-
     return SOURCES[config.source](config)
-
-
-def source_names() -> list[str]:
-    """Return the names of all sources, those of other packages too."""
-    from dualprune.data import digits, parquet, torchvision  # noqa: F401
-
-    return SOURCES.names()
 
 
 def split_off_test(

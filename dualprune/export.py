@@ -1,0 +1,103 @@
+"""The export stage: writes the kept set in the forms that training code reads.
+
+exports/<name>/mask.npy         bool [N] by position
+exports/<name>/data/*.parquet   the kept rows with all of their columns, where the source is a table
+exports/<name>/removed.parquet  sample_id, position of the removed samples, on request
+"""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualprune.buckets import over_buckets
+from dualprune.config import Config
+from dualprune.data.source import Chunk, Source, open_source
+from dualprune.dynamics.index import SampleIndex
+from dualprune.ray_session import ensure_ray, user_errors
+from dualprune.run import RunDirectory
+from dualprune.selection.stage import selection_names
+from dualprune.storage import Location
+
+
+def export_place(run: RunDirectory, config: Config, name: str) -> Location:
+    """Return the folder of a selection's export."""
+    return run.export(name) if config.export.path is None else Location.of(config.export.path) / name
+
+
+def run_export(run: RunDirectory, config: Config, *, force: bool = False) -> None:
+    """Export every selection of the configuration."""
+    source: Source | None = None
+    for name in selection_names(config):
+        selected = run.require(f"select.{name}", "select")
+        settings = config.export.model_dump(mode="json")
+        with run.stage(f"export.{name}", settings, [selected["fingerprint"]], force=force) as stage:
+            if stage.done:
+                continue
+            source = source or open_source(config.data)
+            stage.summary = _export(run, config, name, source)
+
+
+def _export(run: RunDirectory, config: Config, name: str, source: Source) -> dict[str, Any]:
+    place = export_place(run, config, name)
+    index = SampleIndex.load(run.index)
+    kept = np.asarray((run.selection(name) / "kept.parquet").read_table(["position"])["position"])
+    mask = np.zeros(index.num_samples, dtype=bool)
+    mask[kept] = True
+    buffer = io.BytesIO()
+    np.save(buffer, mask)
+    (place / "mask.npy").write_bytes(buffer.getvalue())
+    if config.export.removed:
+        removed = np.flatnonzero(~mask)
+        ids = index.read()["sample_id"].take(pa.array(removed))
+        (place / "removed.parquet").write_table(pa.table({"sample_id": ids, "position": removed}))
+    files = _export_rows(config, source, mask, place / "data")
+    return {"kept": len(kept), "files": files}
+
+
+def _export_rows(config: Config, source: Source, mask: np.ndarray, place: Location) -> int:
+    """Write the kept rows of a table source and return the number of files; none for another source."""
+    chunks = source.chunks("train")
+    if not chunks or source.read_table(chunks[0]) is None:
+        return 0
+    place.delete()
+    groups = _grouped(chunks, mask, config.export.max_rows_per_file)
+    ensure_ray(config.scaling)
+    with user_errors():
+        return sum(over_buckets(partial(_write_file, source, mask, groups, place), range(len(groups))))
+
+
+def _grouped(chunks: list[Chunk], mask: np.ndarray, max_rows: int) -> list[list[Chunk]]:
+    """Return runs of chunks that keep at most `max_rows` rows together, or one chunk where it alone keeps more."""
+    groups: list[list[Chunk]] = [[]]
+    rows = 0
+    for chunk in chunks:
+        count = int(mask[chunk.start : chunk.start + chunk.num_rows].sum())
+        if groups[-1] and rows + count > max_rows:
+            groups.append([])
+            rows = 0
+        groups[-1].append(chunk)
+        rows += count
+    return groups
+
+
+def _write_file(source: Source, mask: np.ndarray, groups: list[list[Chunk]], place: Location, number: int) -> int:
+    file = place / f"part-{number:05d}.parquet"
+    if place.is_local:
+        place.filesystem.create_dir(place.path)
+    with file.filesystem.open_output_stream(file.path) as stream:
+        writer = None
+        for chunk in groups[number]:
+            table = source.read_table(chunk)
+            assert table is not None, "a table source stays one"
+            kept = table.filter(pa.array(mask[chunk.start : chunk.start + chunk.num_rows]))
+            writer = writer or pq.ParquetWriter(stream, table.schema, compression="zstd")
+            writer.write_table(kept)
+        if writer is not None:
+            writer.close()
+    return 1

@@ -1,0 +1,197 @@
+"""The score stage: runs score methods over the dynamics store, a bucket a task, one read for all methods.
+
+scores/method=dual/bucket=00003.parquet   sample_id, label, position, score, mean_prob; rows in position order
+scores/method=dual/_commit.json           what the files are, written last
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dualprune.buckets import over_buckets
+from dualprune.config import Config
+from dualprune.dynamics.layout import COMMIT, bucket_name, epoch_name
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.errors import ConfigError, DataError, RunError
+from dualprune.progress import shown
+from dualprune.ray_session import ensure_ray, user_errors
+from dualprune.run import RunDirectory, Stage
+from dualprune.scores.registry import SCORES, Scored, ScoreMethod
+from dualprune.storage import fingerprint
+
+logger = logging.getLogger(__name__)
+STARTED = "_started.json"
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """All that a scoring task needs to know."""
+
+    run: str
+    methods: Mapping[str, ScoreMethod]
+    epochs: Sequence[int]
+    on_nan: str
+    board: Any
+
+
+def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None:
+    """Score every sample by each of `score.methods`; a crash costs the buckets that were under way."""
+    run.require("record", "record")
+    store = DynamicsStore(run)
+    epochs = chosen_epochs(store, config.score.epochs)
+    recorded = fingerprint([store.index.fingerprint, *(store.commits[epoch]["files"] for epoch in epochs)])
+    todo: dict[str, ScoreMethod] = {}
+    with ExitStack() as stages:
+        running: dict[str, Stage] = {}
+        for name in dict.fromkeys([*config.score.methods, config.select_score]):
+            method = SCORES[name].from_config(config.score)
+            if len(epochs) < method.min_epochs:
+                raise ConfigError(
+                    f"{name}: {len(epochs)} recorded epochs are fewer than the {method.min_epochs} that it needs; "
+                    "record more epochs (record.epochs) or shorten the window (score.window)"
+                )
+            settings = {"parameters": method.parameters, "epochs": len(epochs), "on_nan": config.score.on_nan}
+            stage = stages.enter_context(run.stage(f"score.{name}", settings, [recorded], force=force))
+            if not stage.done:
+                todo[name], running[name] = method, stage
+                _prepare(run, name, stage.fingerprint, force)
+        if todo:
+            _score(run, config, store, epochs, todo, running)
+
+
+def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
+    """Return the epochs to score by: the first `limit` committed ones; a RunError where one in the middle is gone."""
+    missing = sorted(set(range(max(store.epochs, default=-1) + 1)) - set(store.epochs))
+    if missing:
+        raise RunError(
+            f"{store.run}: epoch {missing[0]} has no commit, but later ones have; "
+            f"run `dualprune record {store.run}` to record from there on again"
+        )
+    if limit is not None and limit > len(store.epochs):
+        raise ConfigError(f"score.epochs: {limit} is more than the {len(store.epochs)} epochs recorded in {store.run}")
+    return store.epochs[:limit]
+
+
+def _prepare(run: RunDirectory, name: str, print_: str, force: bool) -> None:
+    folder = run.scores(name)
+    started = folder / STARTED
+    # Buckets that an interrupted run of the same settings finished are kept.
+    if force or not started.exists() or started.read_json() != print_:
+        folder.delete()
+        started.write_json(print_)
+
+
+def _score(
+    run: RunDirectory,
+    config: Config,
+    store: DynamicsStore,
+    epochs: list[int],
+    methods: Mapping[str, ScoreMethod],
+    stages: Mapping[str, Stage],
+) -> None:
+    ensure_ray(config.scaling)
+    buckets = range(store.num_buckets)
+    missing = [b for b in buckets if any(not (run.scores(name) / bucket_name(b)).exists() for name in methods)]
+    with user_errors(), shown("score", total=len(missing)) as board:
+        job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan, board)
+        for _ in over_buckets(partial(score_bucket, job), missing):
+            pass
+    for name, stage in stages.items():
+        files = [run.scores(name) / bucket_name(bucket) for bucket in buckets]
+        rows = [num_rows(file) for file in files]
+        (run.scores(name) / COMMIT).write_json(
+            {
+                "fingerprint": stage.fingerprint,
+                "method": name,
+                "parameters": methods[name].parameters,
+                "epochs": len(epochs),
+                "files": [{"name": file.name, "rows": count} for file, count in zip(files, rows, strict=True)],
+            }
+        )
+        stage.summary = {"samples": sum(rows), "left_out": store.num_samples - sum(rows)}
+
+
+def num_rows(file: Any) -> int:
+    """Return the number of rows of a Parquet file."""
+    import pyarrow.parquet as pq
+
+    with file.open_input() as stream:
+        return int(pq.ParquetFile(stream).metadata.num_rows)
+
+
+def score_bucket(job: ScoreJob, bucket: int) -> int:
+    """Score one bucket by every method and write its files; returns the number of samples with a score."""
+    store = DynamicsStore(job.run)
+    columns = tuple(dict.fromkeys(["target_prob", *(c for m in job.methods.values() for c in m.requires)]))
+    statistics = read_statistics(store, bucket, columns, job.epochs)
+    keep = _usable(store, bucket, statistics, job)
+    index = store.index.read_bucket(bucket)
+    start, stop = store.index.bucket_range(bucket)
+    index = index.append_column("position", pa.array(np.arange(start, stop)))
+    if not keep.all():
+        index = index.filter(pa.array(keep))
+        statistics = {name: values[keep] for name, values in statistics.items()}
+    for name, method in job.methods.items():
+        scored: Scored = method.score(statistics)
+        mean = scored.mean_prob if scored.mean_prob is not None else statistics["target_prob"].mean(1, dtype=np.float64)
+        table = index.append_column("score", pa.array(scored.score)).append_column("mean_prob", pa.array(mean))
+        (store.run.scores(name) / bucket_name(bucket)).write_table(table, compression="lz4", write_statistics=False)
+    job.board.add.remote()
+    return index.num_rows
+
+
+def read_statistics(
+    store: DynamicsStore, bucket: int, columns: Sequence[str], epochs: Sequence[int]
+) -> dict[str, np.ndarray]:
+    """Return float32 [n, T] a statistic; a DataError names a damaged file and says how to record it again."""
+    first, last = store.index.bucket_range(bucket)
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
+    for epoch in epochs:
+        file = store.file(epoch, bucket)
+        try:
+            values = store.read_bucket(bucket, columns, [epoch])
+        except (OSError, pa.ArrowInvalid, ValueError) as error:
+            if isinstance(error, RunError):
+                raise
+            raise DataError(
+                f"{file} is missing or damaged ({error}); it should hold the {last - first} samples from position "
+                f"{first}. Delete the folder {epoch_name(epoch)} and run `dualprune record {store.run}` to record from "
+                f"epoch {epoch} on again"
+            ) from None
+        for name in columns:
+            parts[name].append(values[name][:, 0])
+    return {name: np.stack(values).T for name, values in parts.items()}
+
+
+def _usable(store: DynamicsStore, bucket: int, statistics: Mapping[str, np.ndarray], job: ScoreJob) -> np.ndarray:
+    """Return which samples have all values; those never seen, such as skipped images, are left out without a word."""
+    missing = np.isnan(np.stack([values for values in statistics.values()])).any(axis=0)
+    partly = missing.any(axis=1) & ~missing.all(axis=1)
+    if partly.any() and job.on_nan == "raise":
+        row = int(np.flatnonzero(partly)[0])
+        sample_id = store.index.read_bucket(bucket)["sample_id"][row].as_py()
+        epoch = job.epochs[int(np.flatnonzero(missing[row])[0])]
+        raise DataError(
+            f"{int(partly.sum())} samples of bucket {bucket} have a NaN among their statistics, first sample "
+            f"{sample_id!r} in epoch {epoch}; set score.on_nan to drop to leave such samples out"
+        )
+    return ~missing.any(axis=1)
+
+
+def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a bucket's scores, in position order: sample_id, label, position, score, mean_prob."""
+    table = (run.scores(method) / bucket_name(bucket)).read_table(columns)
+    if columns is None or "score" in columns:
+        finite = pc.is_finite(table["score"])
+        if not pc.all(finite, min_count=0).as_py():
+            raise DataError(f"scores of {method} in bucket {bucket} are not all finite; score again with --force")
+    return table
