@@ -11,6 +11,8 @@ import pyarrow as pa
 import ray
 import ray.data
 
+from dualprune.errors import UserError
+
 
 def over_buckets(function: Callable[[int], Any], buckets: Sequence[int]) -> Iterator[Any]:
     """Give function(bucket) for each bucket, in their order; at most a few results wait on the driver."""
@@ -21,7 +23,7 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int]) -> Iter
     shared = ray.put(function)
 
     def work(batch: dict[str, Any]) -> pa.Table:
-        results = [cloudpickle.dumps(ray.get(shared)(int(bucket))) for bucket in batch["bucket"]]
+        results = [cloudpickle.dumps(_result(ray.get(shared), int(bucket))) for bucket in batch["bucket"]]
         return pa.table({"result": pa.array(results, type=pa.large_binary())})
 
     context = ray.data.DataContext.get_current().copy()
@@ -30,4 +32,15 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int]) -> Iter
         items = ray.data.from_items([{"bucket": bucket} for bucket in buckets], override_num_blocks=len(buckets))
         for batch in items.map_batches(work, batch_size=1).iter_batches(batch_size=None, batch_format="pyarrow"):
             for result in batch["result"]:
-                yield cloudpickle.loads(result.as_py())
+                value = cloudpickle.loads(result.as_py())
+                if isinstance(value, UserError):
+                    raise value
+                yield value
+
+
+def _result(function: Callable[[int], Any], bucket: int) -> Any:
+    try:
+        return function(bucket)
+    except UserError as error:
+        # Ray Data would wrap it in its own, without the cause.
+        return error

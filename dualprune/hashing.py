@@ -57,5 +57,6 @@ def fnv1a(texts: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def uniform(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Return float64 [n] in the open interval (0, 1), from the upper 53 bits."""
-    return ((hashes >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    """Return float64 [n] in the open interval (0, 1), from the upper 52 bits."""
+    # With 53 the highest would be rounded up to 1.
+    return ((hashes >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52

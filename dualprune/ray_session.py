@@ -61,8 +61,7 @@ def user_errors() -> Iterator[None]:
         yield
     except UserError as error:
         # A task's error is of the user's class too, but its text is the traceback.
-        cause = _user_error(error) or error
-        raise cause from None
+        raise (_user_error(error) or error) from None
     except Exception as error:
         cause = _user_error(error)
         if cause is None:

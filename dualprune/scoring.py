@@ -146,7 +146,7 @@ def score_bucket(job: ScoreJob, bucket: int) -> int:
         table = index.append_column("score", pa.array(scored.score)).append_column("mean_prob", pa.array(mean))
         (store.run.scores(name) / bucket_name(bucket)).write_table(table, compression="lz4", write_statistics=False)
     job.board.add.remote()
-    return index.num_rows
+    return int(index.num_rows)
 
 
 def read_statistics(
@@ -174,7 +174,7 @@ def read_statistics(
 
 def _usable(store: DynamicsStore, bucket: int, statistics: Mapping[str, np.ndarray], job: ScoreJob) -> np.ndarray:
     """Return which samples have all values; those never seen, such as skipped images, are left out without a word."""
-    missing = np.isnan(np.stack([values for values in statistics.values()])).any(axis=0)
+    missing = np.isnan(np.stack(list(statistics.values()))).any(axis=0)
     partly = missing.any(axis=1) & ~missing.all(axis=1)
     if partly.any() and job.on_nan == "raise":
         row = int(np.flatnonzero(partly)[0])
@@ -184,7 +184,8 @@ def _usable(store: DynamicsStore, bucket: int, statistics: Mapping[str, np.ndarr
             f"{int(partly.sum())} samples of bucket {bucket} have a NaN among their statistics, first sample "
             f"{sample_id!r} in epoch {epoch}; set score.on_nan to drop to leave such samples out"
         )
-    return ~missing.any(axis=1)
+    usable: np.ndarray = ~missing.any(axis=1)
+    return usable
 
 
 def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:

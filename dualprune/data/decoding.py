@@ -33,9 +33,7 @@ def open_image(content: bytes | None, max_pixels: int) -> Image.Image:
     except (OSError, ValueError, SyntaxError) as error:
         raise UndecodableError(f"not an image that Pillow can read ({error})") from None
     if image.width * image.height > max_pixels:
-        raise UndecodableError(
-            f"{image.width} × {image.height} pixels are more than data.max_pixels = {max_pixels}"
-        )
+        raise UndecodableError(f"{image.width} × {image.height} pixels are more than data.max_pixels = {max_pixels}")
     return image
 
 

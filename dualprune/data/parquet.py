@@ -31,9 +31,7 @@ class ParquetSource(Source):
         self._files: dict[Split, list[Location]] = {"train": _files(config.path, "data.path"), "test": []}
         if config.test_path is not None:
             self._files["test"] = _files(config.test_path, "data.test_path")
-        self._metadata = {
-            str(file): _metadata(file) for file in [*self._files["train"], *self._files["test"]]
-        }
+        self._metadata = {str(file): _metadata(file) for file in [*self._files["train"], *self._files["test"]]}
         for file in self._files["train"] + self._files["test"]:
             self._check_columns(file)
         # Rows of the files that make up a split; None: all of them.

@@ -23,9 +23,7 @@ class PrunedDataset(Dataset[Any]):
     A RunError where the run has no such selection; a DataError where the lengths differ.
     """
 
-    def __init__(
-        self, dataset: Any, run: RunDirectory | Location | str | os.PathLike[str], selection: str
-    ) -> None:
+    def __init__(self, dataset: Any, run: RunDirectory | Location | str | os.PathLike[str], selection: str) -> None:
         directory = RunDirectory(run)
         kept = directory.selection(selection) / "kept.parquet"
         if not kept.exists():

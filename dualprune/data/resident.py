@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
 from dualprune.data.source import Chunk, Source, Split
 from dualprune.errors import DataError
 from dualprune.ray_session import user_errors
+from dualprune.training.loop import Batch
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ class ResidentLoader:
         self._shift = torch.tensor(mean, device=device)[:, None, None] * 255.0 / scale
         self.num_steps = -(-len(usable) // batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[ResidentBatch]:
+    def epoch(self, epoch: int) -> Iterator[Batch]:
         """Give this rank's steps of an epoch, shuffled and augmented by the seed and the epoch."""
         generator = torch.Generator().manual_seed(self._seed * 1_000_003 + epoch)
         num = len(self._usable)
@@ -188,16 +189,14 @@ class ResidentLoader:
                 images = _moved(images, moves[:, filled].to(self._device), flips[filled].to(self._device), self._crop)
             yield self._batch(images, on_device, positions.to(self._device), stop - start)
 
-    def eval_batches(self, batch_size: int) -> Iterator[ResidentBatch]:
+    def eval_batches(self, batch_size: int) -> Iterator[Batch]:
         """Give this rank's part of the split in order, as it is."""
         mine = self._usable[self._rank :: self._world_size]
-        for part in mine.split(batch_size):
+        for part in mine.split(batch_size):  # type: ignore[no-untyped-call]
             chosen = part.to(self._device)
             yield self._batch(self._split.images[chosen], chosen, chosen, len(part))
 
-    def _batch(
-        self, images: torch.Tensor, chosen: torch.Tensor, positions: torch.Tensor, num_global: int
-    ) -> ResidentBatch:
+    def _batch(self, images: torch.Tensor, chosen: torch.Tensor, positions: torch.Tensor, num_global: int) -> Batch:
         pixels = images.float() * self._scale - self._shift
         if self._device.type == "cuda":
             pixels = pixels.contiguous(memory_format=torch.channels_last)

@@ -116,7 +116,7 @@ def _open(config: DataConfig, split: Split) -> Any:
     arguments: dict[str, Any] = {"root": config.root, **config.options}
     if "download" in parameters:
         arguments["download"] = config.download
-    choices = [{"train": split == "train"}] if "train" in parameters else [{"split": split}]
+    choices: list[dict[str, Any]] = [{"train": split == "train"}] if "train" in parameters else [{"split": split}]
     if "train" not in parameters and split == "test":
         choices.append({"split": "val"})
     errors = []

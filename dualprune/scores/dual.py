@@ -74,18 +74,18 @@ def _check_window(window: int, num_epochs: int) -> None:
 
 def _score_array(prob: NDArray[np.floating], window: int, num_threads: int) -> Scored:
     num_samples = prob.shape[0]
-    scored = Scored(np.empty(num_samples), np.empty(num_samples))
+    score, mean_prob = np.empty(num_samples), np.empty(num_samples)
     if prob.dtype not in (np.float32, np.float64):
         wider = np.float32 if prob.dtype == np.float16 else np.float64
         for start in range(0, num_samples, BLOCK):
             block = slice(start, start + BLOCK)
-            _fill(prob[block].astype(wider), window, num_threads, Scored(*(column[block] for column in scored)))
+            _fill(prob[block].astype(wider), window, num_threads, (score[block], mean_prob[block]))
     else:
-        _fill(prob, window, num_threads, scored)
-    return scored
+        _fill(prob, window, num_threads, (score, mean_prob))
+    return Scored(score, mean_prob)
 
 
-def _fill(prob: NDArray[np.floating], window: int, num_threads: int, out: Scored) -> None:
+def _fill(prob: NDArray[np.floating], window: int, num_threads: int, out: tuple[Any, Any]) -> None:
     # Imported here, as numba takes half a second to import.
     from dualprune.scores.windows import TILE, dual_all_epochs
 
@@ -101,7 +101,7 @@ def _fill(prob: NDArray[np.floating], window: int, num_threads: int, out: Scored
             job.result()
 
 
-def _score_tensor(prob: Any, window: int, num_threads: int) -> Any:
+def _score_tensor(prob: Any, window: int, num_threads: int) -> Scored:
     """Score a tensor where it is: through its memory on the CPU, by its own operations on another device."""
     torch = sys.modules["torch"]
     prob = prob.detach()

@@ -35,8 +35,6 @@ class Ranked(NamedTuple):
 class Draw(Protocol):
     """A sampler whose parameters are all known: it ranks any part of the samples by itself."""
 
-    seed: int
-
     def ranked(self, samples: Samples) -> Ranked:
         """Return rank, hash and weight of n samples."""
         ...

@@ -109,7 +109,7 @@ class _Selection:
             histogram = np.sum([item.histogram for item in counted], axis=0)
             part = part.refined(histogram)
             left = int(histogram[part.prefix & 0xFFFF])
-        parts = [item for item in self._each(_undecided, draw, part)]
+        parts = list(self._each(_undecided, draw, part))
         candidates = Undecided(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
         last = last_kept(candidates, part.wanted)
         if last[0] < int(TOP_BIT) and self._config.select.method == "beta":

@@ -133,7 +133,7 @@ def _train_one(
     torch.manual_seed(seed)
     model = build_model(config.model, job.data.num_classes, job.data.shape[0]).to(device)
     if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     if not alone:
         model = ray.train.torch.prepare_model(model)
     trainer = Trainer(model, config.train, total_steps, device)

@@ -19,10 +19,21 @@ from dualprune.training import collectives
 class Batch(Protocol):
     """One step's samples of this rank, on the device."""
 
-    images: torch.Tensor  # float [b, C, H, W]
-    targets: torch.Tensor  # int64 [b]
-    positions: torch.Tensor  # int64 [b], -1 for padding
-    num_global: int  # real samples of this step over all ranks
+    @property
+    def images(self) -> torch.Tensor:
+        """Float [b, C, H, W]."""
+
+    @property
+    def targets(self) -> torch.Tensor:
+        """int64 [b]."""
+
+    @property
+    def positions(self) -> torch.Tensor:
+        """int64 [b], -1 for padding."""
+
+    @property
+    def num_global(self) -> int:
+        """Real samples of this step over all ranks."""
 
 
 class Loader(Protocol):
@@ -92,7 +103,7 @@ class Trainer:
             total = (losses * real).sum()
             self.optimizer.zero_grad(set_to_none=True)
             # DDP averages over ranks: this makes it the mean over the step's samples, however they are spread.
-            (total * (num_ranks / batch.num_global)).backward()
+            (total * (num_ranks / batch.num_global)).backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             with torch.no_grad():
                 right = ((logits.argmax(dim=1) == batch.targets) & real).sum()

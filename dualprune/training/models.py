@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -14,13 +14,8 @@ from dualprune.registry import Registry, nearest
 TORCHVISION = "torchvision/"
 
 
-class ModelBuilder(Protocol):
-    """Builds a model that maps images [b, in_channels, H, W] to logits [b, num_classes]."""
-
-    def __call__(self, num_classes: int, in_channels: int, **options: Any) -> nn.Module:
-        """Return a new model."""
-        ...
-
+# Takes the number of classes, the number of channels, and `model.options`; returns a new model.
+ModelBuilder = Callable[..., nn.Module]
 
 MODELS: Registry[ModelBuilder] = Registry("model", "dualprune.models")
 

@@ -48,7 +48,7 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(config.train.seed)
     model = build_model(config.model, job.data.num_classes, job.data.shape[0])
     if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = model.to(memory_format=torch.channels_last)
     model = ray.train.torch.prepare_model(model)
     trainer = Trainer(model, config.train, config.train.epochs * loader.num_steps, device)
     store = DynamicsStore(run)

@@ -51,7 +51,8 @@ def margin(log_prob: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 @STATISTICS.register("entropy")
 def entropy(log_prob: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the entropy of the prediction, in nats."""
-    return torch.special.entr(log_prob.exp()).sum(dim=1)
+    result: torch.Tensor = torch.special.entr(log_prob.exp()).sum(dim=1)
+    return result
 
 
 @STATISTICS.register("el2n")
@@ -59,7 +60,8 @@ def el2n(log_prob: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     """Return the Euclidean norm of the error vector (arXiv 2107.07075)."""
     prob = log_prob.exp()
     ones = torch.zeros_like(prob).scatter_(1, targets[:, None], 1.0)
-    return (prob - ones).norm(dim=1)
+    result: torch.Tensor = torch.linalg.vector_norm(prob - ones, dim=1)
+    return result
 
 
 @STATISTICS.register("correct")
