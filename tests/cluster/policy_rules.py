@@ -140,7 +140,7 @@ def memory_and_disk(documents: list[Document]) -> Iterator[str]:
         limits = pod.spec["containers"][0]["resources"].get("limits", {})
         if pod.group is not None:
             # /dev/shm counts against the container's memory; the data loaders need room in it as well.
-            if int(pod.ray_start_params.get("object-store-memory", 2**62)) > num_bytes(limits["memory"]) // 2:
+            if int(pod.ray_start_params.get("object-store-memory", 2**62)) > num_bytes(limits.get("memory", "0")) // 2:
                 yield f"{pod.where}: the object store takes more than half of the memory, or has no limit"
             if any(m["mountPath"] == "/dev/shm" for m in pod.spec["containers"][0].get("volumeMounts", [])):
                 yield f"{pod.where}: mounts /dev/shm, which KubeRay does with the right size"

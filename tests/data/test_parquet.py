@@ -59,7 +59,7 @@ def test_a_corrupt_image_is_named_or_skipped(tmp_path: Path) -> None:
     images = [png(np.zeros((4, 4), dtype=np.uint8))] * 9 + [b"not an image"]
     path = write(tmp_path / "train.parquet", image=images)
     chunk = open_source(DataConfig(source="parquet", path=path)).chunks("train")[2]
-    with pytest.raises(DataError, match="image of sample 's9' cannot be used.*data.on_error"):
+    with pytest.raises(DataError, match=r"image of sample 's9' cannot be used.*data.on_error"):
         open_source(DataConfig(source="parquet", path=path)).read(chunk)
     assert open_source(DataConfig(source="parquet", path=path, on_error="skip")).read(chunk).failed == {1: "s9"}
 
@@ -97,7 +97,7 @@ def test_images_of_two_sizes(tmp_path: Path) -> None:
     images = [png(np.zeros((4, 4 + i % 2), dtype=np.uint8)) for i in range(10)]
     path = write(tmp_path / "train.parquet", image=images)
     source = open_source(DataConfig(source="parquet", path=path))
-    with pytest.raises(DataError, match="image of sample 's1' has 5 × 4 pixels.*set data.image_size"):
+    with pytest.raises(DataError, match=r"image of sample 's1' has 5 × 4 pixels.*set data.image_size"):
         source.read(source.chunks("train")[0])
     sized = open_source(DataConfig(source="parquet", path=path, image_size=8))
     assert sized.read(sized.chunks("train")[0]).images.shape == (4, 1, 8, 8)
