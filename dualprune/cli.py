@@ -179,13 +179,12 @@ def _show_evaluation(run: RunDirectory) -> None:
 
 
 def _show_files(run: RunDirectory, config: Config) -> None:
+    from dualprune.export import export_place
     from dualprune.selection.stage import selection_names
 
     for name in selection_names(config):
         console.print(f"kept ids: {run.selection(name)}/kept.parquet", soft_wrap=True)
-        console.print(
-            f"exported: {run.export(name) if config.export.path is None else config.export.path}", soft_wrap=True
-        )
+        console.print(f"exported: {export_place(run, config, name)}", soft_wrap=True)
 
 
 def main() -> None:

@@ -6,7 +6,6 @@ scores/method=dual/_commit.json           what the files are, written last
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -28,7 +27,6 @@ from dualprune.run import RunDirectory, Stage
 from dualprune.scores.registry import SCORES, Scored, ScoreMethod
 from dualprune.storage import fingerprint
 
-logger = logging.getLogger(__name__)
 STARTED = "_started.json"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,11 +56,6 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
                 stage.summary = {key: facts[key] for key in ("num_kept", "num_samples", "ratio")}
 
 
-class _Counted(NamedTuple):
-    histogram: np.ndarray
-    num_positive: int
-
-
 class _Selection:
     """One score method's samples, looked at bucket by bucket."""
 
@@ -105,8 +100,7 @@ class _Selection:
     def _last_kept(self, draw: Draw, count: int) -> tuple[int, int, int]:
         part, left = Range(count), self._num_samples
         while left > FEW and not part.decided:
-            counted = list(self._each(_count, draw, part))
-            histogram = np.sum([item.histogram for item in counted], axis=0)
+            histogram = np.sum(list(self._each(_histogram, draw, part)), axis=0)
             part = part.refined(histogram)
             left = int(histogram[part.prefix & 0xFFFF])
         parts = list(self._each(_undecided, draw, part))
@@ -143,10 +137,9 @@ def _highest(run: str, score: str, size: int, bucket: int) -> pa.Table:
     return table.take(pa.array(highest(_samples(table), size)))
 
 
-def _count(run: str, score: str, draw: Draw, part: Range, bucket: int) -> _Counted:
+def _histogram(run: str, score: str, draw: Draw, part: Range, bucket: int) -> np.ndarray:
     table = read_scores(RunDirectory(run), score, bucket, ["sample_id", "score", "mean_prob"])
-    rank = draw.ranked(_samples(table)).rank
-    return _Counted(part.histogram(rank), int((rank >= TOP_BIT).sum()))
+    return part.histogram(draw.ranked(_samples(table)).rank)
 
 
 def _undecided(run: str, score: str, draw: Draw, part: Range, bucket: int) -> Undecided:

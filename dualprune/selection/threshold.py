@@ -25,11 +25,10 @@ class Range:
 
     def inside(self, ranks: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Return which ranks are undecided."""
-        return self._upper(ranks) == self.prefix if self.known_bits else np.ones(len(ranks), dtype=bool)
-
-    def above(self, ranks: NDArray[np.uint64]) -> NDArray[np.bool_]:
-        """Return which ranks are kept for certain."""
-        return self._upper(ranks) > self.prefix if self.known_bits else np.zeros(len(ranks), dtype=bool)
+        if not self.known_bits:
+            return np.ones(len(ranks), dtype=bool)
+        result: NDArray[np.bool_] = ranks >> np.uint64(64 - self.known_bits) == self.prefix
+        return result
 
     def histogram(self, ranks: NDArray[np.uint64]) -> NDArray[np.int64]:
         """Return how many undecided ranks have each value of the next 16 bits."""
@@ -48,9 +47,6 @@ class Range:
     def decided(self) -> bool:
         """Whether no bits are left to look at."""
         return self.known_bits == 64
-
-    def _upper(self, ranks: NDArray[np.uint64]) -> NDArray[np.uint64]:
-        return ranks >> np.uint64(64 - self.known_bits)
 
 
 class Undecided(NamedTuple):
