@@ -1,0 +1,5 @@
+"""`python -m dualprune`."""
+
+from dualprune.cli import main
+
+main()
