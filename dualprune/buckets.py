@@ -7,15 +7,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import cloudpickle
+import numpy as np
 import pyarrow as pa
 import ray
 import ray.data
 
 from dualprune.errors import UserError
 
+# Of `light` work: enough that no core is idle at the end, few enough that starting them does not count.
+TASKS_PER_CPU = 4
 
-def over_buckets(function: Callable[[int], Any], buckets: Sequence[int]) -> Iterator[Any]:
-    """Give function(bucket) for each bucket, in their order; at most a few results wait on the driver."""
+
+def over_buckets(function: Callable[[int], Any], buckets: Sequence[int], *, light: bool = False) -> Iterator[Any]:
+    """Give function(bucket) for each bucket, in their order; at most a few results wait on the driver.
+
+    With `light`, a task does several buckets, one after the other: for work that takes no longer than a task's start.
+    """
     if not buckets:
         return
     # It reports every execution; the stages say what a user wants to know.
@@ -23,13 +30,15 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int]) -> Iter
     shared = ray.put(function)
 
     def work(batch: dict[str, Any]) -> pa.Table:
-        results = [cloudpickle.dumps(_result(ray.get(shared), int(bucket))) for bucket in batch["bucket"]]
+        results = [cloudpickle.dumps(_result(ray.get(shared), int(bucket))) for bucket in batch["bucket"][0]]
         return pa.table({"result": pa.array(results, type=pa.large_binary())})
 
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
     with ray.data.DataContext.current(context):
-        items = ray.data.from_items([{"bucket": bucket} for bucket in buckets], override_num_blocks=len(buckets))
+        tasks = min(len(buckets), TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))) if light else len(buckets)
+        groups = [part.tolist() for part in np.array_split(np.asarray(buckets), tasks)]
+        items = ray.data.from_items([{"bucket": group} for group in groups], override_num_blocks=tasks)
         for batch in items.map_batches(work, batch_size=1).iter_batches(batch_size=None, batch_format="pyarrow"):
             for result in batch["result"]:
                 value = cloudpickle.loads(result.as_py())

@@ -98,6 +98,24 @@ class ScoreConfig(Section):
     on_nan: Literal["raise", "drop"] = Field("raise", description="A recorded value is NaN: stop, or give no score.")
 
 
+class BalanceConfig(Section):
+    """How the kept samples are shared out over groups; around any sampler."""
+
+    by: str = Field("label", description="label, or a column of the Parquet source whose values are the groups.")
+    quota: Literal["none", "proportional", "equal"] | dict[str, PositiveFloat] = Field(
+        "none", description="Share of each group: as it comes, by its size, the same, or by weights `{name: weight}`."
+    )
+    minimum: NonNegativeInt = Field(0, description="Keep at least so many samples of each group.")
+    short: Literal["raise", "redistribute"] = Field(
+        "raise", description="A quota is larger than its group: stop, or keep all of it and give the rest to others."
+    )
+
+    @property
+    def active(self) -> bool:
+        """Whether groups matter at all."""
+        return self.quota != "none" or self.minimum > 0
+
+
 class SelectConfig(Section):
     """Which samples are kept."""
 
@@ -111,6 +129,17 @@ class SelectConfig(Section):
     concentration: PositiveFloat = Field(16.0, description="beta: the sum a + b.")
     scale: PositiveFloat = Field(15.0, description="beta: the factor of b.")
     anchor_size: PositiveInt = Field(10, description="beta: so many highest scores give the anchor.")
+    order: Literal["hardest", "easiest"] = Field("hardest", description="top_k: keep the highest or the lowest scores.")
+    skip: Ratio = Field(0.0, description="top_k: share of the samples, from that end, that is passed over first.")
+    strata: PositiveInt = Field(50, description="stratified: parts of equal width of the score range.")
+    drop_hardest: Ratio = Field(0.0, description="stratified: share of the highest scores that is passed over first.")
+    min_score: float | None = Field(None, description="threshold: keep scores from here on; it has no ratio.")
+    max_score: float | None = Field(None, description="threshold: keep scores up to here.")
+    balance: BalanceConfig = BalanceConfig()
+    always_keep: str | None = Field(None, description="File of ids to keep: text, one a line, or Parquet (sample_id).")
+    never_keep: str | None = Field(None, description="File of ids to remove, likewise.")
+    deduplicate: bool = Field(False, description="Of samples with identical image bytes keep none but the first by id.")
+    nested: bool = Field(False, description="Draw each ratio from what the next smaller ratio of the list keeps.")
 
     @property
     def ratios(self) -> list[float]:

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dualprune.scores.windows import compiled
+
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 FNV_OFFSET = np.uint64(0xCBF29CE484222325)
 FNV_PRIME = np.uint64(0x100000001B3)
@@ -29,31 +31,45 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def hash_ids(sample_ids: Any, seed: int) -> NDArray[np.uint64]:
     """Return uint64 [n] for ids int64 [n] or strings [n] (numpy, list or Arrow) and a seed of 0 … 2^64 - 1."""
-    array = sample_ids if hasattr(sample_ids, "to_numpy") else np.asarray(sample_ids)
-    if hasattr(array, "to_numpy"):
-        array = array.to_numpy() if hasattr(array, "num_chunks") else array.to_numpy(zero_copy_only=False)
-    bits = array.astype(np.int64).view(np.uint64) if array.dtype.kind in "iu" else fnv1a(array)
+    array = sample_ids
+    if hasattr(array, "num_chunks"):
+        array = array.combine_chunks()
+    if hasattr(array, "buffers") and "string" in str(array.type):
+        bits = _fnv1a_arrow(array)
+    else:
+        array = array.to_numpy(zero_copy_only=False) if hasattr(array, "to_numpy") else np.asarray(array)
+        bits = array.astype(np.int64).view(np.uint64) if array.dtype.kind in "iu" else fnv1a(array)
     return mix(bits ^ mix(np.array([seed], dtype=np.uint64)))
 
 
 def fnv1a(texts: NDArray[Any]) -> NDArray[np.uint64]:
     """Return the 64-bit FNV-1a hash of the UTF-8 bytes of n strings."""
     encoded = [text.encode() for text in texts.tolist()]
-    lengths = np.fromiter((len(text) for text in encoded), dtype=np.int64, count=len(encoded))
-    content = np.frombuffer(b"".join(encoded), dtype=np.uint8)
-    # The longest first, so that those that still have a byte at a place are a prefix.
-    order = np.argsort(-lengths, kind="stable")
-    starts = (np.cumsum(lengths) - lengths)[order]
-    ending = lengths[order]
-    hashed = np.full(len(encoded), FNV_OFFSET)
-    alive = len(encoded)
-    for place in range(int(ending[0]) if len(encoded) else 0):
-        while alive and ending[alive - 1] <= place:
-            alive = int(np.searchsorted(-ending[:alive], -place, side="left"))
-        hashed[:alive] = (hashed[:alive] ^ content[starts[:alive] + place]) * FNV_PRIME
-    result = np.empty_like(hashed)
-    result[order] = hashed
-    return result
+    ends = np.cumsum([0, *(len(text) for text in encoded)])
+    hashed: NDArray[np.uint64] = _fnv1a(np.frombuffer(b"".join(encoded), dtype=np.uint8), ends)
+    return hashed
+
+
+def _fnv1a_arrow(texts: Any) -> NDArray[np.uint64]:
+    # The bytes lie one after the other already: no string object is made.
+    _, ends, content = texts.buffers()
+    kind = np.int64 if "large" in str(texts.type) else np.int32
+    if not len(texts):
+        return np.zeros(0, dtype=np.uint64)
+    places = np.frombuffer(ends, dtype=kind)[texts.offset : texts.offset + len(texts) + 1].astype(np.int64)
+    hashed: NDArray[np.uint64] = _fnv1a(np.frombuffer(content or b"", dtype=np.uint8), places)
+    return hashed
+
+
+@compiled
+def _fnv1a(content: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.uint64]:
+    hashed = np.empty(len(ends) - 1, dtype=np.uint64)
+    for text in range(len(hashed)):
+        value = FNV_OFFSET
+        for place in range(ends[text], ends[text + 1]):
+            value = (value ^ np.uint64(content[place])) * FNV_PRIME
+        hashed[text] = value
+    return hashed
 
 
 def uniform(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:

@@ -162,7 +162,9 @@ class Location:
         self.write_bytes(text.encode())
 
     def read_table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return a Parquet file as a table."""
+        """Return a Parquet file as a table, or a folder's Parquet files, by name, as one."""
+        if not self.is_file() and (files := self.children()):
+            return pa.concat_tables(file.read_table(columns) for file in files)
         with self.open_input() as file:
             return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
 

@@ -134,8 +134,22 @@ class ParquetSource(Source):
         labels = self._labels(table[config.label_column].combine_chunks(), chunk.split)
         return ImageBatch(alike(images, ids, self.shape), np.asarray(labels), failed)
 
-    def read_table(self, chunk: Chunk) -> pa.Table:
-        return self._read_group(chunk, None)
+    def read_table(self, chunk: Chunk, columns: list[str] | None = None) -> pa.Table:
+        return self._read_group(chunk, columns)
+
+    def image_bytes(self, chunk: Chunk) -> list[bytes | None]:
+        # As they are stored: nothing is decoded.
+        found: list[bytes | None] = []
+        for value in self._read_group(chunk, [self.config.image_column])[self.config.image_column]:
+            content = value["bytes"] if pa.types.is_struct(value.type) else value
+            if not content.is_valid:
+                found.append(None)
+            elif pa.types.is_binary(content.type) or pa.types.is_large_binary(content.type):
+                found.append(content.as_py())
+            else:
+                pixels = content.to_numpy() if hasattr(content, "to_numpy") else np.asarray(content.as_py())
+                found.append(np.ascontiguousarray(pixels).tobytes())
+        return found
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:

@@ -19,7 +19,9 @@ class PrunedDataset(Dataset[Any]):
     """The samples of a map-style data set that a selection kept, in their order.
 
     `dataset` must be the training set that the run recorded, in the same order: sample i at position i. `positions`
-    int64 [k] are those kept; `weights` float64 [k] the sampling weights that they were drawn with.
+    int64 [k] are those kept; `weights` float64 [k] the sampling weights that they were drawn with; `inclusion`
+    float64 [k] the probabilities with which they were kept: losses divided by them add up, in the mean, to those of the
+    full set.
     A RunError where the run has no such selection; a DataError where the lengths differ.
     """
 
@@ -35,10 +37,11 @@ class PrunedDataset(Dataset[Any]):
                 f"the data set has {len(dataset)} samples, but {directory} recorded {total}; "
                 "give the training set that was recorded, in the same order"
             )
-        table = kept.read_table(["position", "weight"])
+        table = kept.read_table(["position", "weight", "inclusion"])
         self.dataset = dataset
         self.positions = np.asarray(table["position"])
         self.weights = np.asarray(table["weight"])
+        self.inclusion = np.asarray(table["inclusion"])
 
     def __len__(self) -> int:
         return len(self.positions)

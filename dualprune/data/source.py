@@ -73,10 +73,15 @@ class Source(ABC):
     def read(self, chunk: Chunk) -> ImageBatch:
         """Return a chunk's decoded samples; a DataError names a sample that cannot be used."""
 
-    def read_table(self, chunk: Chunk) -> pa.Table | None:
-        """Return a chunk's rows with all of their columns, or None where the source is not a table."""
-        del chunk
+    def read_table(self, chunk: Chunk, columns: list[str] | None = None) -> pa.Table | None:
+        """Return a chunk's rows with these or all of their columns, or None where the source is not a table."""
+        del chunk, columns
         return None
+
+    def image_bytes(self, chunk: Chunk) -> list[bytes | None]:
+        """Return what tells each image of a chunk from others, None where it cannot be decoded: its pixels."""
+        batch = self.read(chunk)
+        return [None if row in batch.failed else image.tobytes() for row, image in enumerate(batch.images)]
 
 
 SOURCES: Registry[type[Source]] = Registry("source", "dualprune.sources")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dualprune.config import SelectConfig
 from dualprune.errors import DataError
-from dualprune.selection.beta import Beta
-from dualprune.selection.counts import some_kept
-from dualprune.selection.plain import RandomDraw, TopDraw
-from dualprune.selection.ranking import Draw, Samples
-from dualprune.selection.registry import Summary
-from dualprune.selection.threshold import Undecided, kept_mask, last_kept
+from dualprune.selection.drawing import Constraints, Drawn, draw_all
+from dualprune.selection.ranking import Part
 
 Positions = NDArray[np.int64]
 
@@ -41,61 +38,77 @@ def beta(
         constants: `exponent`, `concentration`, `scale` and `anchor_size`, as in `config.select`.
     """
     config = SelectConfig(method="beta", ratio=ratio, c_d=c_d, seed=seed, **constants)
-    samples = _samples(score, mean_prob, sample_ids)
-    assert samples.mean_prob is not None
-    summary = Summary(len(samples.score), anchor(samples, config.anchor_size))
-    return _kept(Beta(config).draw(ratio, summary)[0], samples, ratio)
+    return select(config, score, mean_prob, sample_ids=sample_ids)[0]
 
 
-def top_k(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None) -> Positions:
-    """Keep the highest scores [n], ties by the hash of (seed, id), and return their positions, int64 [k], ascending."""
-    return _kept(TopDraw(seed), _samples(score, None, sample_ids), ratio)
+def top_k(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None, **options: Any) -> Positions:
+    """Keep the highest scores [n], ties by the hash of (seed, id), and return their positions, int64 [k], ascending.
+
+    `options` are `order` ("hardest", "easiest") and `skip`, as in `config.select`.
+    """
+    config = _config("top_k", ratio, seed, options)
+    return select(config, score, sample_ids=sample_ids)[0]
 
 
 def random(num_samples: int, *, ratio: float, seed: int = 0, sample_ids: Any = None) -> Positions:
     """Keep samples by chance alone, and return their positions, int64 [k], ascending."""
-    return _kept(RandomDraw(seed), _samples(np.ones(num_samples), None, sample_ids), ratio)
+    return select(_config("random", ratio, seed, {}), np.ones(num_samples), sample_ids=sample_ids)[0]
 
 
-def anchor(samples: Samples, size: int) -> float:
-    """Return the mean of mean_prob over the `size` samples of the highest score, ties by id."""
-    assert samples.mean_prob is not None
-    order = highest(samples, size)
-    return float(np.mean(samples.mean_prob[order]))
+def stratified(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None, **options: Any) -> Positions:
+    """Keep samples by coverage-centric selection (arXiv 2210.15809), and return their positions, int64 [k], ascending.
+
+    `options` are `strata` and `drop_hardest`, as in `config.select`.
+    """
+    return select(_config("stratified", ratio, seed, options), score, sample_ids=sample_ids)[0]
 
 
-def highest(samples: Samples, size: int) -> NDArray[np.int64]:
-    """Return the rows of the `size` highest scores, the highest first, ties by id ascending."""
-    size = min(size, len(samples.score))
-    if size == 0:
-        return np.zeros(0, dtype=np.int64)
-    floor = np.partition(samples.score, -size)[-size]
-    rows = np.flatnonzero(samples.score >= floor)
-    ids = np.asarray(samples.sample_id)[rows]
-    return rows[np.lexsort((ids, -samples.score[rows]))][:size]
+def select(
+    config: SelectConfig,
+    score: ArrayLike,
+    mean_prob: ArrayLike | None = None,
+    *,
+    labels: ArrayLike | None = None,
+    sample_ids: Any = None,
+) -> list[Positions]:
+    """Select as `config` says, and return for each of its ratios the positions kept, int64 [k], ascending.
+
+    `labels` int [n] are the groups of `config.balance`. The files and the de-duplication of `config` belong to a run
+    directory, and are left out here.
+    """
+    names: tuple[str, ...] = ("",)
+    columns = _columns(score, mean_prob, sample_ids)
+    if config.balance.active:
+        if labels is None:
+            raise DataError("config.balance asks for quotas of groups, but no labels are given")
+        values, columns["group"] = np.unique(np.asarray(labels), return_inverse=True)
+        names = tuple(str(value) for value in values)
+    whole = Part.of(**columns)
+    return [np.flatnonzero(drawn.decision.keeps(whole)) for drawn in _drawn(config, whole, Constraints(groups=names))]
 
 
-def _samples(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> Samples:
+def _drawn(config: SelectConfig, whole: Part, constraints: Constraints) -> list[Drawn]:
+    def each(function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
+        yield function([whole])
+
+    return draw_all(each, config, config.ratios, constraints)
+
+
+def _config(method: str, ratio: float, seed: int, options: dict[str, Any]) -> SelectConfig:
+    from dualprune.selection.counts import check_ratio
+
+    check_ratio(ratio)
+    return SelectConfig(method=method, ratio=ratio, seed=seed, **options)
+
+
+def _columns(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> dict[str, Any]:
     scores = np.asarray(score, dtype=np.float64)
     means = None if mean_prob is None else np.asarray(mean_prob, dtype=np.float64)
     ids = np.arange(len(scores)) if sample_ids is None else sample_ids
     for name, values in (("mean_prob", means), ("sample_ids", ids)):
         if values is not None and len(values) != len(scores):
             raise DataError(f"{name} has {len(values)} values, score has {len(scores)}; expected one a sample")
-    bad = np.flatnonzero(np.isnan(scores) | (np.isnan(means) if means is not None else False))
+    bad = np.flatnonzero(~np.isfinite(scores) | (np.isnan(means) if means is not None else False))
     if len(bad):
         raise DataError(f"{len(bad)} samples have a NaN score or mean_prob, first at position {bad[0]}; drop them")
-    return Samples(ids, scores, means)
-
-
-def _kept(draw: Draw, samples: Samples, ratio: float) -> Positions:
-    count = some_kept(len(samples.score), ratio)
-    ranked = draw.ranked(samples)
-    positions = np.arange(len(samples.score))
-    if count == len(positions):
-        return positions
-    # All at or above the k-th rank; of those at it, the hash decides.
-    floor = np.partition(ranked.rank, -count)[-count]
-    rows = np.flatnonzero(ranked.rank >= floor)
-    last = last_kept(Undecided(ranked.rank[rows], ranked.hash[rows], rows), count)
-    return np.flatnonzero(kept_mask(ranked, positions, last))
+    return {"sample_id": ids, "score": scores, "mean_prob": means, "position": np.arange(len(scores))}

@@ -18,34 +18,51 @@ from numpy.typing import NDArray
 
 from dualprune.config import SelectConfig
 from dualprune.errors import DataError
-from dualprune.selection.ranking import Ranked, Samples, by_weight
-from dualprune.selection.registry import SAMPLERS, Sampler, Summary
+from dualprune.selection.ranking import Part, key_rank, weighted_rank
+from dualprune.selection.registry import SAMPLERS, Chance, Sampler, Summary
 
 SMALLEST = 1e-6
 
 
 @dataclass(frozen=True)
 class BetaDraw:
-    """Beta sampling with its a and b."""
+    """Beta sampling with its a and b; the keys of scores up to `highest` lie near its logarithm."""
 
     a: float
     b: float
     seed: int
+    highest: float = 1.0
+    chance: Chance = "weight"
 
-    def ranked(self, samples: Samples) -> Ranked:
+    def rank(self, part: Part) -> NDArray[np.uint64]:
         """Rank by weighted sampling without replacement."""
-        if samples.mean_prob is None:
-            raise DataError("beta needs mean_prob beside the score; use another sampler, or a score that has it")
-        return by_weight(samples, self.log_weight(samples.score, samples.mean_prob), self.seed)
+        return weighted_rank(part, self.log_weight(part), self.seed)
 
-    def log_weight(self, score: NDArray[np.float64], mean_prob: NDArray[np.float64]) -> NDArray[np.float64]:
+    def weight(self, part: Part) -> NDArray[np.float64]:
+        """Return BetaPDF(mean_prob; a, b) · score; 0 where the score is not positive."""
+        return np.exp(self.log_weight(part))
+
+    def log_weight(self, part: Part) -> NDArray[np.float64]:
         """Return log(BetaPDF(mean_prob; a, b) · score), float64 [n]; -inf where the score is not positive."""
-        inside = np.clip(mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
+        log_mean, log_rest, log_score = part.once("beta", lambda: _logarithms(part))
         log_beta = math.lgamma(self.a) + math.lgamma(self.b) - math.lgamma(self.a + self.b)
-        log_pdf = (self.a - 1.0) * np.log(inside) + (self.b - 1.0) * np.log1p(-inside) - log_beta
-        positive = score > 0.0
-        result: NDArray[np.float64] = np.where(positive, log_pdf + np.log(np.where(positive, score, 1.0)), -np.inf)
+        result: NDArray[np.float64] = (self.a - 1.0) * log_mean + (self.b - 1.0) * log_rest - log_beta + log_score
         return result
+
+    def focus(self) -> tuple[int, int]:
+        """Return the range of keys from 88 below to 40 above the logarithm of the highest score."""
+        centre = math.log(self.highest) if self.highest > 0.0 else 0.0
+        low, high = (int(rank) for rank in key_rank(np.array([centre - 88.0, centre + 40.0])))
+        return low, high
+
+
+def _logarithms(part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    if part.mean_prob is None:
+        raise DataError("beta needs mean_prob beside the score; use another sampler, or a score that has it")
+    inside = np.clip(part.mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_score = np.where(part.score > 0.0, np.log(part.score), -np.inf)
+    return np.log(inside), np.log1p(-inside), log_score
 
 
 def beta_parameters(
@@ -79,4 +96,4 @@ class Beta(Sampler):
         anchor = summary.anchor
         a, b = beta_parameters(anchor, ratio, **constants)  # type: ignore[arg-type]
         facts = {**constants, "anchor_size": config.anchor_size, "anchor": anchor, "a": a, "b": b}
-        return BetaDraw(a, b, config.seed), facts
+        return BetaDraw(a, b, config.seed, summary.highest), facts

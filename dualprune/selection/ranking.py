@@ -6,7 +6,8 @@ for the others, ordered by score: they are kept when the former are too few. Equ
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,30 +15,57 @@ from numpy.typing import NDArray
 from dualprune.hashing import hash_ids, uniform
 
 TOP_BIT = np.uint64(1 << 63)
+HIGHEST = np.uint64((1 << 64) - 1)
+# A key is kept as a fixed-point number of so many bits behind the point: bins of equal width are then a shift away.
+FRACTION_BITS = 48
+LARGEST_KEY = 16_383.0
+ZERO = np.int64(1 << 62)
 
 
-class Samples(NamedTuple):
-    """Some of the samples: ids (int64 or string), score float64 [n], mean_prob float64 [n] or None."""
+class Part:
+    """Rows start … stop-1 of a bucket: columns are read when they are asked for, and what follows is made once.
 
-    sample_id: Any
-    score: NDArray[np.float64]
-    mean_prob: NDArray[np.float64] | None
+    `column(name)` gives a whole column of the bucket: sample_id int64 or string, position and group int64, score and
+    mean_prob float64; or None where there is no such column.
+    """
 
+    def __init__(self, column: Callable[[str], Any], start: int, stop: int) -> None:
+        self._column, self._start, self._stop = column, start, stop
+        self._made: dict[Any, Any] = {}
 
-class Ranked(NamedTuple):
-    """rank and hash uint64 [n], higher is kept first, and the sampling weight float64 [n]."""
+    @classmethod
+    def of(cls, **columns: Any) -> Part:
+        """Return a part of columns in memory; positions count from 0 where none are given, and are the ids then."""
+        columns.setdefault("position", np.arange(len(columns["score"])))
+        columns.setdefault("sample_id", columns["position"])
+        return cls(columns.get, 0, len(columns["score"]))
 
-    rank: NDArray[np.uint64]
-    hash: NDArray[np.uint64]
-    weight: NDArray[np.float64]
+    def __len__(self) -> int:
+        return self._stop - self._start
 
+    def __getattr__(self, name: str) -> Any:
+        if name not in {"sample_id", "position", "score", "mean_prob", "group"}:
+            raise AttributeError(name)
+        whole = self._column(name)
+        values = None if whole is None else whole[self._start : self._stop]
+        setattr(self, name, values)
+        return values
 
-class Draw(Protocol):
-    """A sampler whose parameters are all known: it ranks any part of the samples by itself."""
+    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+        """Return what `make` gives, from the first call for that key."""
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
 
-    def ranked(self, samples: Samples) -> Ranked:
-        """Return rank, hash and weight of n samples."""
-        ...
+    def hash(self, seed: int) -> NDArray[np.uint64]:
+        """Return the hash of the ids, uint64 [n]."""
+        result: NDArray[np.uint64] = self.once(("hash", seed), lambda: hash_ids(self.sample_id, seed))
+        return result
+
+    def noise(self, seed: int) -> NDArray[np.float64]:
+        """Return standard Gumbel noise that follows from the ids, float64 [n]."""
+        result: NDArray[np.float64] = self.once(("noise", seed), lambda: -np.log(-np.log(uniform(self.hash(seed)))))
+        return result
 
 
 def ordered_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
@@ -47,19 +75,32 @@ def ordered_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
     return np.where(bits & TOP_BIT, ~bits, bits | TOP_BIT)
 
 
-def by_score(samples: Samples, seed: int) -> Ranked:
-    """Rank by score alone."""
-    return Ranked(ordered_bits(samples.score), hash_ids(samples.sample_id, seed), np.ones(len(samples.score)))
-
-
-def by_weight(samples: Samples, log_weight: NDArray[np.float64], seed: int) -> Ranked:
+def weighted_rank(part: Part, log_weight: NDArray[np.float64] | None, seed: int) -> NDArray[np.uint64]:
     """Rank such that the k highest are a draw without replacement, with probability proportional to the weight.
 
     key_i = log(weight_i) + Gumbel(u_i) with u_i from the hash of the id; log weights of -inf come last, by score.
+    Without weights all have the same.
     """
-    hashes = hash_ids(samples.sample_id, seed)
-    positive = log_weight > -np.inf
-    key = np.where(positive, log_weight, 0.0) - np.log(-np.log(uniform(hashes)))
-    rank = (ordered_bits(key) >> np.uint64(1)) | TOP_BIT
-    rank[~positive] = ordered_bits(samples.score[~positive]) >> np.uint64(1)
-    return Ranked(rank, hashes, np.exp(log_weight))
+    noise = part.noise(seed)
+    if log_weight is None:
+        return key_rank(noise)
+    key = log_weight + noise
+    none = log_weight == -np.inf
+    if not none.any():
+        return key_rank(key)
+    rank = key_rank(np.where(none, 0.0, key))
+    rank[none] = ordered_bits(part.score[none]) >> np.uint64(1)
+    return rank
+
+
+def key_rank(key: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Return the rank uint64 [n] of sampling keys float64 [n]."""
+    scaled = np.clip(key, -LARGEST_KEY, LARGEST_KEY) * 2.0**FRACTION_BITS
+    return (scaled.astype(np.int64) + ZERO).view(np.uint64) | TOP_BIT
+
+
+def rank_key(rank: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return the sampling keys float64 [n] of ranks, -inf for those of samples without a weight."""
+    key = ((rank & ~TOP_BIT).view(np.int64) - ZERO) * 2.0**-FRACTION_BITS
+    result: NDArray[np.float64] = np.where(rank >= TOP_BIT, key, -np.inf)
+    return result

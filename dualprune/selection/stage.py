@@ -1,13 +1,13 @@
 """The select stage: draws the samples to keep from the scores, exactly, without bringing them to the driver.
 
-selections/<name>/kept.parquet     sample_id, position, label, score, weight; in position order
-selections/<name>/selection.json   method, parameters, counts per class, seed
+selections/<name>/kept.parquet/*.parquet   sample_id, position, label, score, weight, inclusion; in position order
+selections/<name>/selection.json           method, parameters, counts per class, seed
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
@@ -15,21 +15,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dualprune.buckets import over_buckets
 from dualprune.config import Config
 from dualprune.dynamics.index import SampleIndex
-from dualprune.errors import RunError
+from dualprune.dynamics.layout import bucket_name
 from dualprune.ray_session import ensure_ray, user_errors
-from dualprune.run import RunDirectory
-from dualprune.scoring import read_scores
-from dualprune.selection.arrays import highest
-from dualprune.selection.counts import some_kept
-from dualprune.selection.ranking import TOP_BIT, Draw, Samples
-from dualprune.selection.registry import SAMPLERS, Summary
-from dualprune.selection.threshold import FEW, Range, Undecided, kept_mask, last_kept, undecided
-from dualprune.storage import Location
+from dualprune.run import RunDirectory, Stage
+from dualprune.selection.bucketed import Bucket, Scores
+from dualprune.selection.drawing import Constraints, Drawn, draw_all
+from dualprune.selection.duplicates import find_duplicates
+from dualprune.selection.groups import find_groups
+from dualprune.selection.id_files import check_apart, positions_of, read_ids
+from dualprune.selection.question import no_positions
+from dualprune.selection.ranking import Part
+from dualprune.selection.registry import SAMPLERS
+from dualprune.storage import Location, fingerprint
 
-logger = logging.getLogger(__name__)
+KEPT = "kept.parquet"
+COLUMNS = ["sample_id", "position", "label", "score"]
 
 
 def selection_names(config: Config) -> list[str]:
@@ -37,119 +39,121 @@ def selection_names(config: Config) -> list[str]:
     select = config.select
     if select.name is not None:
         return [select.name]
+    if not SAMPLERS[select.method].has_ratio:
+        return [select.method]
     return [f"{select.method}-{ratio:g}" for ratio in select.ratios]
 
 
 def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> None:
-    """Draw every ratio of the configuration."""
-    select = config.select
-    score = config.select_score
+    """Draw every ratio of the configuration, all in the same passes over the scores."""
+    select, score = config.select, config.select_score
     scored = run.require(f"score.{score}", "score")
-    for name, ratio in zip(selection_names(config), select.ratios, strict=True):
-        settings = {**select.model_dump(mode="json", exclude={"name", "ratio"}), "ratio": ratio, "score": score}
-        with run.stage(f"select.{name}", settings, [scored["fingerprint"]], force=force) as stage:
+    ratios = select.ratios if SAMPLERS[select.method].has_ratio else select.ratios[:1]
+    index = SampleIndex.load(run.index)
+    ids = _id_files(config, index)
+    inputs = [scored["fingerprint"], *(fingerprint(values.to_pylist()) for values in ids.values())]
+    with ExitStack() as stages:
+        pending: dict[float, tuple[str, Stage]] = {}
+        for name, ratio in zip(selection_names(config), ratios, strict=True):
+            settings = {**select.model_dump(mode="json", exclude={"name", "ratio"}), "ratio": ratio, "score": score}
+            if select.nested:
+                settings["within"] = sorted(smaller for smaller in set(ratios) if smaller < ratio)
+            stage = stages.enter_context(run.stage(f"select.{name}", settings, inputs, force=force))
             if not stage.done:
-                count = some_kept(scored["summary"]["samples"], ratio)
-                ensure_ray(config.scaling)
-                with user_errors():
-                    facts = _Selection(run, config, score).write(name, ratio, count)
-                stage.summary = {key: facts[key] for key in ("num_kept", "num_samples", "ratio")}
+                pending[ratio] = name, stage
+        if pending:
+            ensure_ray(config.scaling)
+            with user_errors():
+                scores, constraints = prepare(run, config, index, ids)
+                wanted = ratios if select.nested else list(pending)
+                drawn = dict(zip(wanted, draw_all(scores.each, select, wanted, constraints), strict=True))
+                facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
+            for name, stage in pending.values():
+                stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}
 
 
-class _Selection:
-    """One score method's samples, looked at bucket by bucket."""
+def _id_files(config: Config, index: SampleIndex) -> dict[str, pa.Array]:
+    paths = {"always_keep": config.select.always_keep, "never_keep": config.select.never_keep}
+    return {key: read_ids(path, f"select.{key}", index) for key, path in paths.items() if path is not None}
 
-    def __init__(self, run: RunDirectory, config: Config, score: str) -> None:
-        self._run, self._config, self._score = run, config, score
-        self._index = SampleIndex.load(run.index)
-        self._num_samples = int(run.require(f"score.{score}", "score")["summary"]["samples"])
 
-    def write(self, name: str, ratio: float, count: int) -> dict[str, Any]:
-        """Draw and write one selection, and return what `selection.json` holds."""
-        select = self._config.select
-        sampler = SAMPLERS[select.method](select)
-        anchor = self._anchor(select.anchor_size) if sampler.needs_mean_prob else float("nan")
-        draw, parameters = sampler.draw(ratio, Summary(self._num_samples, anchor))
-        last = self._last_kept(draw, count)
-        folder = self._run.selection(name)
-        kept_per_class = self._write_kept(folder / "kept.parquet", draw, last)
-        assert sum(kept_per_class) == count, f"kept {sum(kept_per_class)} samples, expected {count}"
-        facts = {
-            "name": name,
-            "method": select.method,
-            "score_method": self._score,
-            "ratio": ratio,
-            "seed": select.seed,
-            "parameters": parameters,
-            "num_samples": self._num_samples,
-            "num_kept": count,
-            "kept_per_class": dict(zip(self._index.classes, kept_per_class, strict=True)),
-        }
-        (folder / "selection.json").write_json(facts)
-        return facts
+def prepare(
+    run: RunDirectory, config: Config, index: SampleIndex, ids: dict[str, pa.Array] | None = None
+) -> tuple[Scores, Constraints]:
+    """Return the scores to select from and the constraints of `config.select`, with ids as positions."""
+    select = config.select
+    ids = _id_files(config, index) if ids is None else ids
+    groups = find_groups(run, config, index)
+    scores = Scores(str(run.root.address), config.select_score, index.num_buckets, groups)
+    forced, excluded = (
+        positions_of(scores, ids[key], str(getattr(select, key)), f"select.{key}") if key in ids else no_positions()
+        for key in ("always_keep", "never_keep")
+    )
+    check_apart(forced, excluded)
+    if select.deduplicate:
+        excluded = np.union1d(excluded, find_duplicates(run, config, index))
+    return scores, Constraints(forced, excluded, groups.names if groups else ("",))
 
-    def _each(self, function: Any, *arguments: Any) -> Iterator[Any]:
-        work = partial(function, self._run.root.address, self._score, *arguments)
-        return over_buckets(work, range(self._index.num_buckets))
 
-    def _anchor(self, size: int) -> float:
-        best = pa.concat_tables(self._each(_highest, size))
-        rows = highest(_samples(best), size)
-        return float(np.mean(np.asarray(best["mean_prob"])[rows]))
-
-    def _last_kept(self, draw: Draw, count: int) -> tuple[int, int, int]:
-        part, left = Range(count), self._num_samples
-        while left > FEW and not part.decided:
-            histogram = np.sum(list(self._each(_histogram, draw, part)), axis=0)
-            part = part.refined(histogram)
-            left = int(histogram[part.prefix & 0xFFFF])
-        parts = list(self._each(_undecided, draw, part))
-        candidates = Undecided(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
-        last = last_kept(candidates, part.wanted)
-        if last[0] < int(TOP_BIT) and self._config.select.method == "beta":
-            logger.warning("beta: fewer samples have a positive weight than the %d to keep; next by score", count)
-        return last
-
-    def _write_kept(self, place: Location, draw: Draw, last: tuple[int, int, int]) -> list[int]:
-        per_class = np.zeros(self._index.num_classes, dtype=np.int64)
+def _write(
+    run: RunDirectory, config: Config, scores: Scores, index: SampleIndex, drawn: dict[str, Drawn]
+) -> dict[str, dict[str, Any]]:
+    """Write the selections, and return by name what each one's `selection.json` holds."""
+    places = [run.selection(name) / KEPT for name in drawn]
+    for place in places:
         place.delete()
         if place.is_local:
-            place.filesystem.create_dir(place.parent.path)
-        with place.filesystem.open_output_stream(place.path) as stream:
-            writer = None
-            for table in self._each(_kept, draw, last):
-                writer = writer or pq.ParquetWriter(stream, table.schema, compression="zstd")
-                writer.write_table(table)
-                per_class += np.bincount(np.asarray(table["label"]), minlength=len(per_class))
-            if writer is None:
-                raise RunError(f"{self._run} has no scores of {self._score!r}; run `dualprune score` first")
-            writer.close()
-        return [int(number) for number in per_class]
+            place.filesystem.create_dir(place.path)
+    per_class = np.zeros((len(drawn), index.num_classes), dtype=np.int64)
+    for counts in scores.each_bucket(partial(_write_bucket, list(drawn.values()), places, index.num_classes)):
+        per_class += counts
+    select = config.select
+    result = {}
+    for (name, one), counts in zip(drawn.items(), per_class, strict=True):
+        assert counts.sum() == one.num_kept, f"kept {counts.sum()} samples, expected {one.num_kept}"
+        result[name] = {
+            "name": name,
+            "method": select.method,
+            "score_method": scores.method,
+            "ratio": one.ratio,
+            "seed": select.seed,
+            "parameters": one.parameters,
+            "constraints": _constraints(config),
+            "num_samples": one.num_samples,
+            "num_candidates": one.num_candidates,
+            "num_kept": one.num_kept,
+            "kept_per_class": dict(zip(index.classes, counts.tolist(), strict=True)),
+        }
+        (run.selection(name) / "selection.json").write_json(result[name])
+    return result
 
 
-def _samples(table: pa.Table) -> Samples:
-    ids = table["sample_id"].combine_chunks()
-    return Samples(ids, np.asarray(table["score"]), np.asarray(table["mean_prob"]))
+def _constraints(config: Config) -> dict[str, Any]:
+    select = config.select
+    given = select.model_dump(mode="json", include={"always_keep", "never_keep", "deduplicate", "nested"})
+    found = {key: value for key, value in given.items() if value}
+    return {**found, **({"balance": select.balance.model_dump(mode="json")} if select.balance.active else {})}
 
 
-def _highest(run: str, score: str, size: int, bucket: int) -> pa.Table:
-    table = read_scores(RunDirectory(run), score, bucket, ["sample_id", "score", "mean_prob"])
-    return table.take(pa.array(highest(_samples(table), size)))
+def _write_bucket(drawn: Sequence[Drawn], places: Sequence[Location], num_classes: int, bucket: Bucket) -> np.ndarray:
+    """Write a bucket's kept samples of each selection, and return their numbers by class, int64 [selections, C]."""
+    masks = [[one.decision.keeps(part) for one in drawn] for part in bucket.parts()]
+    counts = np.zeros((len(drawn), num_classes), dtype=np.int64)
+    for number, (one, place) in enumerate(zip(drawn, places, strict=True)):
+        rows = np.flatnonzero(np.concatenate([mask[number] for mask in masks] or [np.zeros(0, dtype=bool)]))
 
+        def kept(name: str, rows: np.ndarray = rows) -> Any:
+            values = bucket.column(name)
+            return values.take(pa.array(rows)) if isinstance(values, pa.Array) else values[rows]
 
-def _histogram(run: str, score: str, draw: Draw, part: Range, bucket: int) -> np.ndarray:
-    table = read_scores(RunDirectory(run), score, bucket, ["sample_id", "score", "mean_prob"])
-    return part.histogram(draw.ranked(_samples(table)).rank)
-
-
-def _undecided(run: str, score: str, draw: Draw, part: Range, bucket: int) -> Undecided:
-    table = read_scores(RunDirectory(run), score, bucket, ["sample_id", "score", "mean_prob", "position"])
-    return undecided(draw.ranked(_samples(table)), np.asarray(table["position"]), part)
-
-
-def _kept(run: str, score: str, draw: Draw, last: tuple[int, int, int], bucket: int) -> pa.Table:
-    table = read_scores(RunDirectory(run), score, bucket)
-    ranked = draw.ranked(_samples(table))
-    mask = kept_mask(ranked, np.asarray(table["position"]), last)
-    table = table.append_column("weight", pa.array(ranked.weight)).filter(pa.array(mask))
-    return table.select(["sample_id", "position", "label", "score", "weight"])
+        columns = {name: kept(name) for name in COLUMNS}
+        weight, inclusion = np.empty(len(rows)), np.empty(len(rows))
+        whole = Part(kept, 0, len(rows))
+        weight[:] = one.decision.question.draw.weight(whole)
+        inclusion[:] = one.decision.inclusion(whole, one.cells_drawn, one.cells_candidates)
+        counts[number] = np.bincount(columns["label"], minlength=num_classes)
+        file = place / bucket_name(bucket.number)
+        with file.filesystem.open_output_stream(file.path) as stream:
+            table = pa.table({**columns, "weight": weight, "inclusion": inclusion})
+            pq.write_table(table, stream, compression="lz4", use_dictionary=["label"], write_statistics=False)
+    return counts

@@ -10,8 +10,7 @@ from pydantic import ValidationError
 from dualprune import selection
 from dualprune.errors import ConfigError, DataError
 from dualprune.selection.beta import BetaDraw, beta_parameters
-from dualprune.selection.ranking import Samples, by_weight
-from dualprune.selection.threshold import Undecided, kept_mask, last_kept
+from dualprune.selection.ranking import Part
 
 
 def test_the_number_kept_is_exact() -> None:
@@ -39,7 +38,7 @@ def test_every_sampler_keeps_that_many(ratio: float) -> None:
 def test_weights_are_the_density_times_the_score() -> None:
     rng = np.random.default_rng(2)
     score, mean = rng.random(500), rng.random(500)
-    weight = np.exp(BetaDraw(9.5, 6.5, seed=0).log_weight(score, mean))
+    weight = BetaDraw(9.5, 6.5, seed=0).weight(Part.of(score=score, mean_prob=mean))
     np.testing.assert_allclose(weight, scipy.stats.beta.pdf(mean, 9.5, 6.5) * score, rtol=1e-10)
 
 
@@ -66,23 +65,23 @@ def test_draws_agree_with_successive_sampling() -> None:
     """All subsets of 3 of 6 by a chi-square test against their exact probabilities."""
     from itertools import combinations, permutations
 
-    weight = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    score = np.array([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
+    # A flat density leaves the score as the weight: a = b = 1.
+    flat = {"concentration": 2.0, "scale": 1.0, "c_d": 1e6}
     expected = {}
     for subset in combinations(range(6), 3):
         chance = 0.0
         for order in permutations(subset):
-            left, part = weight.sum(), 1.0
+            left, part = score.sum(), 1.0
             for item in order:
-                part *= weight[item] / left
-                left -= weight[item]
+                part *= score[item] / left
+                left -= score[item]
             chance += part
         expected[subset] = chance
     counts = dict.fromkeys(expected, 0)
-    positions = np.arange(6)
     for seed in range(2000):
-        ranked = by_weight(Samples(positions, weight, None), np.log(weight), seed)
-        last = last_kept(Undecided(ranked.rank, ranked.hash, positions), 3)
-        counts[tuple(np.flatnonzero(kept_mask(ranked, positions, last)).tolist())] += 1
+        kept = selection.beta(score, np.full(6, 0.0), ratio=0.5, seed=seed, **flat)
+        counts[tuple(kept.tolist())] += 1
     result = scipy.stats.chisquare(list(counts.values()), [2000 * chance for chance in expected.values()])
     assert result.pvalue > 0.001
 

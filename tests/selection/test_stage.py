@@ -9,7 +9,7 @@ from dualprune.errors import DataError
 from dualprune.run import RunDirectory
 from dualprune.scores import dual_and_mean
 from dualprune.scoring import run_score
-from dualprune.selection import stage
+from dualprune.selection import search
 from dualprune.selection.stage import run_select
 from tests.conftest import MakeDynamics
 
@@ -32,7 +32,7 @@ def recorded(run: RunDirectory) -> None:
 def test_the_same_as_on_arrays_however_it_is_cut(
     make_dynamics: MakeDynamics, ray_cluster: None, monkeypatch: pytest.MonkeyPatch, num_buckets: int, few: int
 ) -> None:
-    monkeypatch.setattr(stage, "FEW", few)
+    monkeypatch.setattr(search, "FEW", few)
     ids = [f"id-{i * 7919 % 997}" for i in range(997)]
     run = make_dynamics(PROB, ids=ids, num_buckets=num_buckets)
     recorded(run)
@@ -42,12 +42,13 @@ def test_the_same_as_on_arrays_however_it_is_cut(
     scored = dual_and_mean(PROB, 4)
     expected = selection.beta(scored.score, scored.mean_prob, ratio=0.7, seed=3, sample_ids=np.array(ids))
     kept = (run.selection("s") / "kept.parquet").read_table()
-    assert kept.column_names == ["sample_id", "position", "label", "score", "weight"]
+    assert kept.column_names == ["sample_id", "position", "label", "score", "weight", "inclusion"]
     assert kept["position"].to_pylist() == expected.tolist()
     assert kept["sample_id"].to_pylist() == [ids[i] for i in expected]
     facts = (run.selection("s") / "selection.json").read_json()
     assert facts["num_kept"] == len(expected) == 299
     assert sum(facts["kept_per_class"].values()) == 299
+    assert (np.asarray(kept["inclusion"]) > 0).all()
     assert facts["parameters"]["a"] + facts["parameters"]["b"] == pytest.approx(16)
 
 

@@ -1,0 +1,207 @@
+"""Times exact selection against reading its input, and against numpy's draw without replacement.
+
+    python benchmarks/selection.py                 # 50 M scores in a run directory, and numpy at 1.28 M and 50 M
+    python benchmarks/selection.py --samples 5000000 --skip-numpy
+
+Prints a table, and one JSON line at the end. Needs 2.5 GB of disk for 50 M scores; removes them afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualprune.config_file import make_config
+from dualprune.dynamics.index import INDEX_FILE
+from dualprune.dynamics.layout import bucket_name
+from dualprune.run import RunDirectory
+
+BUCKET_ROWS = 1_000_000
+RATIO = 0.9
+
+
+def made_up(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return scores and mean probabilities, of a shape as DUAL gives them."""
+    rng = np.random.default_rng(start)
+    mean = rng.beta(1.5, 0.7, stop - start)
+    return 0.3 * mean * (1.0 - mean) * rng.random(stop - start), mean
+
+
+def make_run(folder: str, num_samples: int) -> RunDirectory:
+    run = RunDirectory(folder)
+    num_buckets = -(-num_samples // BUCKET_ROWS)
+    classes = [str(label) for label in range(1000)]
+    body = {
+        "num_samples": num_samples,
+        "num_buckets": num_buckets,
+        "bucket_rows": BUCKET_ROWS,
+        "id_type": "int64",
+        "num_classes": len(classes),
+        "classes": classes,
+        "fingerprint": "made-up",
+    }
+    (run.index / INDEX_FILE).write_json(body)
+    for bucket in range(num_buckets):
+        start, stop = bucket * BUCKET_ROWS, min((bucket + 1) * BUCKET_ROWS, num_samples)
+        score, mean = made_up(start, stop)
+        ids = np.arange(start, stop)
+        table = pa.table({"sample_id": ids, "label": ids % 1000, "position": ids, "score": score, "mean_prob": mean})
+        (run.scores("dual") / bucket_name(bucket)).write_table(table, compression="lz4", write_statistics=False)
+    with run.stage("score.dual", {}) as stage:
+        stage.summary = {"samples": num_samples}
+    return run
+
+
+def column_bytes(bucket: Any) -> int:
+    return int(bucket.column("score").nbytes)
+
+
+class PeakMemory:
+    """Highest resident memory of this process while the block runs, over that at its start, in bytes."""
+
+    def __enter__(self) -> PeakMemory:
+        self._before = self._highest = rss()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.02):
+            self._highest = max(self._highest, rss())
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self.bytes = self._highest - self._before
+
+
+def rss() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def at_scale(num_samples: int) -> dict[str, Any]:
+    from dualprune.ray_session import ensure_ray
+    from dualprune.selection.bucketed import Scores
+    from dualprune.selection.stage import run_select
+
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
+        run = make_run(folder, num_samples)
+        num_buckets = -(-num_samples // BUCKET_ROWS)
+        config = make_config({"select": {"ratio": RATIO}})
+        ensure_ray(config.scaling)
+        scores = Scores(str(run.root.address), "dual", num_buckets)
+        # Workers start, modules load and kernels compile outside of what is timed.
+        run_select(run, config)
+        read_s = min(timed(lambda: [sum(scores.each_bucket(column_bytes)) for _ in range(3)]) for _ in range(2))
+
+        def plain_read() -> None:
+            for _ in range(3):
+                for bucket in range(num_buckets):
+                    with (run.scores("dual") / bucket_name(bucket)).open_input() as stream:
+                        pq.ParquetFile(stream).read(columns=["score"])
+
+        plain_s = timed(plain_read)
+        result: dict[str, Any] = {
+            "samples": num_samples,
+            "read_three_times_s": read_s,
+            "plain_read_three_times_s": plain_s,
+        }
+        for name, ratios in (("one_ratio", [RATIO]), ("four_ratios", [0.3, 0.5, 0.7, 0.9])):
+            chosen = make_config({"select": {"ratio": ratios}})
+            with PeakMemory() as memory:
+                seconds = timed(lambda chosen=chosen: run_select(run, chosen, force=True))  # type: ignore[misc]
+            kept = (run.selection(f"beta-{RATIO:g}") / "selection.json").read_json()["num_kept"]
+            assert kept == round((1 - RATIO) * num_samples), "k is exact"
+            result[name] = {
+                "seconds": seconds,
+                "times_reading": seconds / read_s,
+                "times_plain_reading": seconds / plain_s,
+                "driver_memory_mb": memory.bytes / 1e6,
+            }
+        return result
+
+
+def timed(function: Any) -> float:
+    started = time.perf_counter()
+    function()
+    return time.perf_counter() - started
+
+
+def one_side(side: str, num_samples: int) -> None:
+    """Draw in this process alone and print seconds and peak memory; the input is made before and counted apart."""
+    from dualprune.selection.arrays import beta
+    from dualprune.selection.beta import BetaDraw
+    from dualprune.selection.ranking import Part
+
+    parts = [made_up(s, min(s + BUCKET_ROWS, num_samples)) for s in range(0, num_samples, BUCKET_ROWS)]
+    score, mean = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    del parts
+    beta(score[:200_000], mean[:200_000], ratio=RATIO)
+    count = round((1 - RATIO) * num_samples)
+
+    def draw_numpy() -> Any:
+        weight = BetaDraw(10.0, 6.0, 0).weight(Part.of(score=score, mean_prob=mean))
+        weight /= weight.sum()
+        return np.random.default_rng(0).choice(num_samples, count, replace=False, p=weight)
+
+    with PeakMemory() as memory:
+        drawn: list[Any] = []
+        seconds = timed(lambda: drawn.append(draw_numpy() if side == "numpy" else beta(score, mean, ratio=RATIO)))
+    assert len(drawn[0]) == count
+    print(json.dumps({"seconds": seconds, "memory_mb": memory.bytes / 1e6}))
+
+
+def against_numpy(num_samples: int) -> dict[str, Any]:
+    sides = {}
+    for side in ("ours", "numpy"):
+        done = subprocess.run(
+            [sys.executable, __file__, "--side", side, "--samples", str(num_samples)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        sides[side] = json.loads(done.stdout.splitlines()[-1])
+    ratios = {key: sides["numpy"][key] / sides["ours"][key] for key in ("seconds", "memory_mb")}
+    return {"samples": num_samples, **sides, "numpy_over_ours": ratios}
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--samples", type=int, default=50_000_000)
+    parser.add_argument("--side", choices=["ours", "numpy"])
+    parser.add_argument("--skip-numpy", action="store_true")
+    parser.add_argument("--only-numpy", action="store_true")
+    chosen = parser.parse_args(None if arguments is None else list(arguments))
+    if chosen.side:
+        one_side(chosen.side, chosen.samples)
+        return
+    results: dict[str, Any] = {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "python": platform.python_version(),
+    }
+    if not chosen.only_numpy:
+        results["at_scale"] = at_scale(chosen.samples)
+        print(json.dumps(results["at_scale"], indent=2), flush=True)
+    if not chosen.skip_numpy:
+        results["numpy"] = [against_numpy(number) for number in sorted({1_280_000, chosen.samples})]
+        print(json.dumps(results["numpy"], indent=2))
+    results["driver_peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""The scores of a run, looked at bucket by bucket on the cluster; columns are read when a question needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualprune.buckets import over_buckets
+from dualprune.dynamics.layout import bucket_name
+from dualprune.errors import DataError
+from dualprune.run import RunDirectory
+from dualprune.selection.groups import Groups
+from dualprune.selection.ranking import Part
+
+# What belongs to so many samples stays in a core's own cache.
+BLOCK_ROWS = 1 << 14
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One score method's samples of a run, in buckets, with the groups that quotas are about."""
+
+    run: str
+    method: str
+    num_buckets: int
+    groups: Groups | None = field(default=None)
+
+    def each(self, function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
+        """Give function(parts) of each bucket, in their order."""
+        return self.each_bucket(partial(_of_parts, function))
+
+    def each_bucket(self, function: Callable[[Bucket], Any]) -> Iterator[Any]:
+        """Give function(bucket) of each bucket, in their order."""
+        return over_buckets(partial(_of_bucket, self, function), range(self.num_buckets), light=True)
+
+
+class Bucket:
+    """One bucket of `Scores`; open while its columns are read."""
+
+    def __init__(self, scores: Scores, number: int, file: pq.ParquetFile) -> None:
+        self.number = number
+        self._scores, self._file = scores, file
+        self._columns: dict[str, Any] = {}
+        self.num_rows = int(file.metadata.num_rows)
+
+    def column(self, name: str) -> Any:
+        """Return a whole column: numpy, or Arrow where it holds strings."""
+        if name not in self._columns:
+            self._columns[name] = self._group() if name == "group" else self._read(name)
+        return self._columns[name]
+
+    def parts(self) -> Iterator[Part]:
+        """Give the bucket's samples, some at a time."""
+        for start in range(0, self.num_rows, BLOCK_ROWS):
+            yield Part(self.column, start, min(start + BLOCK_ROWS, self.num_rows))
+
+    def _read(self, name: str) -> Any:
+        column = self._file.read(columns=[name])[name].combine_chunks()
+        values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            return values
+        array = values.to_numpy(zero_copy_only=False)
+        if name == "score" and not np.isfinite(array).all():
+            raise DataError(
+                f"scores of {self._scores.method} in bucket {self.number} are not all finite; score again with --force"
+            )
+        return array
+
+    def _group(self) -> Any:
+        groups = self._scores.groups
+        assert groups is not None, "questions about groups come with groups"
+        if groups.place is None:
+            return self.column("label")
+        return groups.read(self.number, self.column("position"))
+
+
+def _of_parts(function: Callable[[Iterable[Part]], Any], bucket: Bucket) -> Any:
+    return function(bucket.parts())
+
+
+def _of_bucket(scores: Scores, function: Callable[[Bucket], Any], number: int) -> Any:
+    place = RunDirectory(scores.run).scores(scores.method) / bucket_name(number)
+    with place.open_input() as stream:
+        return function(Bucket(scores, number, pq.ParquetFile(stream)))

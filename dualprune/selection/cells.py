@@ -1,0 +1,226 @@
+"""Finds the k highest ranks of every cell (a group, a stratum, or all samples) when the samples lie in parts.
+
+A histogram of each cell's ranks tells in which bin its last kept sample lies; the bin is then cut again, until the
+samples in doubt are few. When one rank is left and still too many share it, their hashes are cut the same way.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualprune.scores.windows import compiled
+from dualprune.selection.ranking import HIGHEST
+
+UInts = NDArray[np.uint64]
+Ints = NDArray[np.int64]
+# All cells of a draw share so many bins.
+BINS = 1 << 16
+FEWEST_BINS = 64
+
+
+@dataclass
+class Search:
+    """Where the last kept sample of each of C cells can still be: values low … high of its rank or, if tied, hash.
+
+    `wanted` of those in between are kept, and all above. Bins are 2^shift wide and begin at `first`; the lowest and
+    the highest bin reach to `low` and `high`. All are arrays [C].
+    """
+
+    wanted: Ints
+    left: Ints
+    low: UInts
+    high: UInts
+    first: UInts
+    shift: UInts
+    tied: UInts
+    by_hash: NDArray[np.bool_]
+    active: NDArray[np.bool_]
+    num_bins: int
+
+    @classmethod
+    def start(cls, wanted: Ints, available: Ints, focus: tuple[int, int]) -> Search:
+        """Begin with bins over `focus`; cells that keep none or all are decided already."""
+        cells = len(wanted)
+        num_bins = max(FEWEST_BINS, BINS >> max(0, (cells - 1).bit_length()))
+        low, high = focus
+        return cls(
+            wanted=wanted.copy(),
+            left=available.copy(),
+            low=np.zeros(cells, dtype=np.uint64),
+            high=np.full(cells, HIGHEST),
+            first=np.full(cells, low, dtype=np.uint64),
+            shift=np.full(cells, _shift(high - low, num_bins), dtype=np.uint64),
+            tied=np.zeros(cells, dtype=np.uint64),
+            by_hash=np.zeros(cells, dtype=bool),
+            active=(wanted > 0) & (wanted < available),
+            num_bins=num_bins,
+        )
+
+    @property
+    def num_left(self) -> int:
+        """The number of samples in doubt, over all cells."""
+        return int(self.left[self.active].sum())
+
+    @property
+    def refinable(self) -> bool:
+        """Whether another histogram would tell more."""
+        return bool((self.active & ~(self.by_hash & (self.low == self.high))).any())
+
+    def count(self, rank: UInts, hash_: UInts | None, cell: Ints, into: Ints) -> None:
+        """Add a part's samples in doubt to the histogram int64 [C, num_bins]."""
+        _count(
+            rank,
+            rank if hash_ is None else hash_,
+            cell,
+            self.low,
+            self.high,
+            self.first,
+            self.shift,
+            self.tied,
+            self.by_hash,
+            self.active,
+            into,
+        )
+
+    def refine(self, histogram: Ints) -> None:
+        """Go down to the bin of each cell in which its last kept sample lies."""
+        for cell in np.flatnonzero(self.active):
+            above = np.cumsum(histogram[cell][::-1])[::-1]
+            value = int(np.flatnonzero(above >= self.wanted[cell])[-1])
+            beyond = int(above[value + 1]) if value + 1 < len(above) else 0
+            self.wanted[cell] -= beyond
+            self.left[cell] = int(above[value]) - beyond
+            first, width = int(self.first[cell]), 1 << int(self.shift[cell])
+            low, high = int(self.low[cell]), int(self.high[cell])
+            if value > 0:
+                low = max(low, first + value * width)
+            if value < self.num_bins - 1:
+                high = min(high, first + (value + 1) * width - 1)
+            if low == high and not self.by_hash[cell]:
+                self.by_hash[cell], self.tied[cell] = True, low
+                low, high = 0, int(HIGHEST)
+            self.low[cell], self.high[cell], self.first[cell] = low, high, low
+            self.shift[cell] = _shift(high - low, self.num_bins)
+
+    def in_doubt(self, rank: UInts, hash_: UInts | None, cell: Ints) -> tuple[Ints, UInts]:
+        """Return a part's rows in doubt, and the highest rank [C] of the samples that are below those."""
+        rows = np.empty(len(rank), dtype=np.int64)
+        below = np.zeros(len(self.wanted), dtype=np.uint64)
+        found = _in_doubt(
+            rank,
+            rank if hash_ is None else hash_,
+            cell,
+            self.low,
+            self.high,
+            self.tied,
+            self.by_hash,
+            self.active,
+            rows,
+            below,
+        )
+        return rows[:found], below
+
+
+def _shift(span: int, num_bins: int) -> int:
+    return max(0, span.bit_length() - (num_bins.bit_length() - 1))
+
+
+@compiled
+def _count(
+    rank: UInts,
+    hash_: UInts,
+    cell: Ints,
+    low: UInts,
+    high: UInts,
+    first: UInts,
+    shift: UInts,
+    tied: UInts,
+    by_hash: NDArray[np.bool_],
+    active: NDArray[np.bool_],
+    into: Ints,
+) -> None:
+    last_bin = into.shape[1] - 1
+    for row in range(len(rank)):
+        c = cell[row]
+        if c < 0 or not active[c]:
+            continue
+        value = rank[row]
+        if by_hash[c]:
+            if value != tied[c]:
+                continue
+            value = hash_[row]
+        if value < low[c] or value > high[c]:
+            continue
+        place = np.int64(0)
+        if value > first[c]:
+            steps = (value - first[c]) >> shift[c]
+            place = np.int64(min(steps, np.uint64(last_bin)))
+        into[c, place] += 1
+
+
+@compiled
+def _in_doubt(
+    rank: UInts,
+    hash_: UInts,
+    cell: Ints,
+    low: UInts,
+    high: UInts,
+    tied: UInts,
+    by_hash: NDArray[np.bool_],
+    active: NDArray[np.bool_],
+    rows: Ints,
+    below: UInts,
+) -> int:
+    found = 0
+    for row in range(len(rank)):
+        c = cell[row]
+        if c < 0 or not active[c]:
+            continue
+        value = rank[row]
+        lowest = tied[c] if by_hash[c] else low[c]
+        if value < lowest:
+            if value > below[c]:
+                below[c] = value
+            continue
+        if by_hash[c]:
+            if value != tied[c]:
+                continue
+            value = hash_[row]
+            if value < low[c]:
+                below[c] = tied[c]
+                continue
+        if value <= high[c]:
+            rows[found] = row
+            found += 1
+    return found
+
+
+@dataclass(frozen=True)
+class Last:
+    """The last kept sample of each cell, as rank, hash and position [C]; and the rank of the first not kept one."""
+
+    rank: UInts
+    hash: UInts
+    position: Ints
+    next_rank: UInts
+
+    @classmethod
+    def trivial(cls, wanted: Ints) -> Last:
+        """Return cells that keep all where any are wanted, and none elsewhere."""
+        some = wanted > 0
+        return cls(
+            np.where(some, np.uint64(0), HIGHEST),
+            np.where(some, np.uint64(0), HIGHEST),
+            np.where(some, np.iinfo(np.int64).max, -1),
+            np.zeros(len(wanted), dtype=np.uint64),
+        )
+
+    def settle(self, cell: int, wanted: int, rank: UInts, hash_: UInts, position: Ints, below: np.uint64) -> None:
+        """Enter the last of `wanted` samples of a cell, given all that are in doubt, and the rank below them."""
+        order = np.lexsort((position, ~hash_, ~rank))
+        last = order[wanted - 1]
+        self.rank[cell], self.hash[cell], self.position[cell] = rank[last], hash_[last], position[last]
+        self.next_rank[cell] = rank[order[wanted]] if wanted < len(order) else below

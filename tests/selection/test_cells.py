@@ -1,0 +1,83 @@
+"""The search for the last kept sample, against a sort, in many cells, in small steps and with ties."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dualprune.hashing import hash_ids
+from dualprune.selection import cells, search
+from dualprune.selection.plain import RandomDraw, ScoreDraw
+from dualprune.selection.question import Decision, Question
+from dualprune.selection.ranking import Part, key_rank, rank_key
+from dualprune.selection.search import find_last, survey
+
+RNG = np.random.default_rng(0)
+SCORES = {
+    "spread": RNG.random(3000),
+    "one value": np.zeros(3000),
+    "few values": RNG.integers(-2, 3, 3000).astype(float),
+    "all orders of magnitude": np.exp(RNG.normal(0, 100, 3000)) * RNG.choice([-1, 1], 3000),
+}
+
+
+@dataclass
+class InParts:
+    part: list[Part]
+
+    def each(self, function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
+        for part in self.part:
+            yield function([part])
+
+
+def in_parts(columns: dict[str, np.ndarray], count: int) -> InParts:
+    cuts = np.array_split(np.arange(len(columns["score"])), count)
+    return InParts([Part.of(**{name: values[cut] for name, values in columns.items()}) for cut in cuts])
+
+
+@pytest.mark.parametrize("name", list(SCORES))
+@pytest.mark.parametrize("end", ["hardest", "easiest"])
+@pytest.mark.parametrize("few", [5, 10_000])
+def test_the_k_highest_of_each_cell(monkeypatch: pytest.MonkeyPatch, name: str, end: Any, few: int) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr(cells, "BINS", 64)
+    score = SCORES[name]
+    columns = {
+        "score": score,
+        "position": np.arange(3000),
+        "sample_id": np.arange(3000) * 7,
+        "group": RNG.integers(0, 4, 3000),
+    }
+    samples = in_parts(columns, 7)
+    question = Question(ScoreDraw(3, end, score.min(), score.max()), num_groups=4)
+    available = survey(samples.each, question).available
+    wanted = np.array([0, 17, int(available[2]), 300])
+    [last] = find_last(samples.each, [question], [wanted], [available])
+    kept = np.concatenate([Decision(question, last).keeps(part) for part in samples.part])
+    expected = np.zeros(3000, dtype=bool)
+    hashes = hash_ids(columns["sample_id"], 3)
+    for group, number in enumerate(wanted):
+        rows = np.flatnonzero(columns["group"] == group)
+        order = np.lexsort((~hashes[rows], score[rows] * (-1 if end == "hardest" else 1)))
+        expected[rows[order[:number]]] = True
+    np.testing.assert_array_equal(kept, expected)
+
+
+@pytest.mark.parametrize("few", [5, 10_000])
+def test_the_rank_of_the_first_not_kept(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
+    monkeypatch.setattr(search, "FEW", few)
+    samples = in_parts({"score": np.ones(3000), "position": np.arange(3000), "sample_id": np.arange(3000)}, 3)
+    question = Question(RandomDraw(1))
+    [last] = find_last(samples.each, [question], [np.array([700])], [np.array([3000])])
+    ranks = np.sort(np.concatenate([question.draw.rank(part) for part in samples.part]))[::-1]
+    assert last.rank[0] == ranks[699]
+    assert last.next_rank[0] == ranks[700]
+
+
+def test_a_rank_gives_its_key_back() -> None:
+    keys = np.array([-700.25, -1.0, 0.0, 3.5, 36.0])
+    np.testing.assert_array_equal(rank_key(key_rank(keys)), keys)

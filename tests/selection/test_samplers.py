@@ -1,0 +1,225 @@
+"""Each sampler and each constraint against a small plain implementation."""
+
+from __future__ import annotations
+
+import logging
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from dualprune import selection
+from dualprune.config import BalanceConfig, SelectConfig
+from dualprune.errors import ConfigError, DataError
+from dualprune.selection.drawing import Constraints
+from dualprune.selection.quotas import allot, stratum_budgets
+from dualprune.selection.ranking import Part
+from dualprune.selection.search import Each
+
+RNG = np.random.default_rng(11)
+SCORE, MEAN = RNG.gamma(2.0, 0.05, 1000), RNG.random(1000)
+LABEL = RNG.choice(5, 1000, p=[0.5, 0.3, 0.15, 0.04, 0.01])
+
+
+def kept_per_class(config: SelectConfig) -> list[int]:
+    [kept] = selection.select(config, SCORE, MEAN, labels=LABEL)
+    assert len(kept) == selection.num_kept(1000, config.ratios[0])
+    return np.bincount(LABEL[kept], minlength=5).tolist()
+
+
+def test_a_window_of_ranks() -> None:
+    order = np.argsort(-SCORE)
+    assert selection.top_k(SCORE, ratio=0.7, skip=0.1).tolist() == sorted(order[100:400].tolist())
+    assert selection.top_k(SCORE, ratio=0.7, order="easiest").tolist() == sorted(order[700:].tolist())
+    assert selection.top_k(SCORE, ratio=0.7, order="easiest", skip=0.2).tolist() == sorted(order[500:800].tolist())
+    with pytest.raises(ConfigError, match=r"ratio: 0.3 of 1000 samples keeps 700, but only 600 may be kept"):
+        selection.top_k(SCORE, ratio=0.3, skip=0.4)
+
+
+@pytest.mark.parametrize("ratio", [0.2, 0.5, 0.9])
+def test_stratified_spreads_the_budget_from_the_smallest_stratum_on(ratio: float) -> None:
+    kept = selection.stratified(SCORE, ratio=ratio, strata=20, drop_hardest=0.1)
+    rest = np.argsort(-SCORE)[100:]
+    low, high = SCORE[rest].min(), SCORE[rest].max()
+    stratum = np.minimum(((SCORE - low) / (high - low) * 20).astype(int), 19)
+    sizes = np.bincount(stratum[rest], minlength=20)
+    left, strata_left, expected = selection.num_kept(1000, ratio), int((sizes > 0).sum()), np.zeros(20, dtype=int)
+    for place in np.argsort(sizes, kind="stable"):
+        if sizes[place]:
+            expected[place] = min(sizes[place], left // strata_left)
+            left, strata_left = left - expected[place], strata_left - 1
+    assert left == 0
+    assert set(kept.tolist()) <= set(rest.tolist())
+    assert np.bincount(stratum[kept], minlength=20).tolist() == expected.tolist()
+
+
+def test_strata_are_drawn_from_by_chance() -> None:
+    counts = np.zeros(60)
+    score = np.repeat([0.0, 0.5, 1.0], [10, 20, 30])
+    for seed in range(600):
+        counts[selection.stratified(score, ratio=0.5, strata=3, seed=seed)] += 1
+    # 10 of 10, 10 of 20, 10 of 30
+    assert (counts[:10] == 600).all()
+    assert scipy.stats.chisquare(counts[10:30]).pvalue > 0.001
+    assert counts[10:30].mean() == 300
+    assert counts[30:].mean() == 200
+
+
+def test_budgets_use_up_the_count() -> None:
+    for sizes in ([5, 1, 9, 0, 3], [1, 1, 1], [100, 1]):
+        for count in range(sum(sizes) + 1):
+            assert stratum_budgets(np.array(sizes), count).sum() == count
+
+
+def test_a_threshold_keeps_what_lies_within() -> None:
+    config = SelectConfig(method="threshold", min_score=0.05, max_score=0.2)
+    [kept] = selection.select(config, SCORE)
+    assert kept.tolist() == np.flatnonzero((SCORE >= 0.05) & (SCORE <= 0.2)).tolist()
+    with pytest.raises(ConfigError, match=r"threshold needs one of them"):
+        selection.select(SelectConfig(method="threshold"), SCORE)
+    with pytest.raises(ConfigError, match=r"no score lies in \[9.0, inf\]; scores go from 0.0"):
+        selection.select(SelectConfig(method="threshold", min_score=9.0), SCORE)
+    with pytest.raises(ConfigError, match=r"3.0 is above select.max_score = 2.0"):
+        selection.select(SelectConfig(method="threshold", min_score=3.0, max_score=2.0), SCORE)
+    with pytest.raises(ConfigError, match=r"groups have no quota"):
+        selection.select(SelectConfig(method="threshold", min_score=0.1, balance={"minimum": 1}), SCORE, labels=LABEL)
+
+
+@pytest.mark.parametrize("method", ["beta", "top_k", "random", "stratified"])
+def test_quotas_around_any_sampler(method: str) -> None:
+    sizes = np.bincount(LABEL)
+    found = kept_per_class(SelectConfig(method=method, ratio=0.7, balance={"quota": "proportional"}))
+    assert np.abs(np.array(found) - 0.3 * sizes).max() < 1.0
+    equal = SelectConfig(method=method, ratio=0.7, balance={"quota": "equal", "short": "redistribute"})
+    small, rest = sizes[3:], 300 - sizes[3:].sum()
+    assert kept_per_class(equal) == [rest // 3 + (rest % 3 > 0), rest // 3 + (rest % 3 > 1), rest // 3, *small]
+    least = SelectConfig(method=method, ratio=0.9, balance={"quota": "proportional", "minimum": 6})
+    assert min(kept_per_class(least)) == 6
+    weights = {"0": 1.0, "1": 1.0, "2": 2.0, "3": 0.5, "4": 0.1}
+    by_weight = kept_per_class(SelectConfig(method=method, ratio=0.95, balance={"quota": weights}))
+    assert by_weight == pytest.approx(np.array([1, 1, 2, 0.5, 0.1]) * 50 / 4.6, abs=1)
+
+
+def test_top_k_by_class_keeps_the_highest_of_each() -> None:
+    config = SelectConfig(method="top_k", ratio=0.9, balance={"quota": "equal", "short": "redistribute"})
+    [kept] = selection.select(config, SCORE, labels=LABEL)
+    for label, number in enumerate(np.bincount(LABEL[kept])):
+        rows = np.flatnonzero(label == LABEL)
+        best = rows[np.argsort(-SCORE[rows])[:number]]
+        assert set(kept[LABEL[kept] == label].tolist()) == set(best.tolist())
+
+
+def test_the_least_number_of_each_class_comes_first() -> None:
+    config = SelectConfig(method="top_k", ratio=0.95, balance={"minimum": 4})
+    [kept] = selection.select(config, SCORE, labels=LABEL)
+    order = np.argsort(-SCORE)
+    first = {int(row) for label in range(5) for row in order[LABEL[order] == label][:4]}
+    others = [int(row) for row in order if row not in first][: 50 - len(first)]
+    assert set(kept.tolist()) == first | set(others)
+
+
+def test_shares_are_whole_numbers_that_never_shrink() -> None:
+    weights, caps = np.array([7.0, 3.0, 1.5, 0.2]), np.array([60, 30, 5, 9])
+    before = np.zeros(4, dtype=np.int64)
+    for count in range(4, 105):
+        shares = allot(weights, count, np.ones(4, dtype=np.int64), caps)
+        assert shares.sum() == count
+        assert (shares >= before).all()
+        assert (shares <= caps).all()
+        before = shares
+
+
+@pytest.mark.parametrize(
+    ("balance", "message"),
+    [
+        ({"quota": "equal"}, r"quota: 2 groups have fewer samples than their quota, first '3': 60 of"),
+        ({"minimum": 20}, r"minimum: 1 groups have fewer samples than their quota, first '4': 20 of"),
+        ({"minimum": 100, "short": "redistribute"}, r"100 of each of 5 groups are .* samples, but only 300 are kept"),
+        ({"quota": {"0": 1.0, "one": 1.0}}, r"there is no group 'one' in 'label'"),
+        ({"quota": {"0": 1.0}}, r"4 groups of 'label' have no weight, such as 1, 2, 3, 4"),
+    ],
+)
+def test_quotas_that_cannot_be(balance: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        selection.select(SelectConfig(method="random", ratio=0.7, balance=balance), SCORE, labels=LABEL)
+
+
+def test_a_minimum_with_strata_needs_a_quota() -> None:
+    config = SelectConfig(method="stratified", balance={"minimum": 1})
+    with pytest.raises(ConfigError, match=r"set select.balance.quota to proportional"):
+        selection.select(config, SCORE, labels=LABEL)
+    with pytest.raises(DataError, match=r"no labels are given"):
+        selection.select(SelectConfig(method="random", balance=BalanceConfig(minimum=1)), SCORE)
+
+
+@pytest.mark.parametrize("method", ["random", "top_k", "beta"])
+def test_nested_draws(method: str) -> None:
+    ratios = [0.9, 0.3, 0.7]
+    kept = selection.select(SelectConfig(method=method, ratio=ratios, nested=True), SCORE, MEAN)
+    assert [len(rows) for rows in kept] == [100, 700, 300]
+    assert set(kept[0].tolist()) < set(kept[2].tolist()) < set(kept[1].tolist())
+    free = selection.select(SelectConfig(method=method, ratio=ratios), SCORE, MEAN)
+    # Without weights that change with the ratio, draws of one seed are nested in any case.
+    assert ([rows.tolist() for rows in free] == [rows.tolist() for rows in kept]) == (method != "beta")
+
+
+def test_all_ratios_at_once_are_the_ratios_one_by_one() -> None:
+    together = selection.select(SelectConfig(ratio=[0.3, 0.5, 0.7, 0.9]), SCORE, MEAN)
+    for ratio, kept in zip([0.3, 0.5, 0.7, 0.9], together, strict=True):
+        assert kept.tolist() == selection.beta(SCORE, MEAN, ratio=ratio).tolist()
+
+
+def drawn_with(config: SelectConfig, constraints: Constraints) -> tuple[Part, list]:
+    from dualprune.selection.drawing import draw_all
+
+    whole = Part.of(score=SCORE, mean_prob=MEAN, group=LABEL)
+    each: Each = lambda function: iter([function([whole])])  # noqa: E731
+    return whole, draw_all(each, config, config.ratios, constraints)
+
+
+@pytest.mark.parametrize("method", ["random", "top_k", "beta", "stratified"])
+def test_always_and_never(method: str) -> None:
+    always, never = np.arange(0, 1000, 13), np.arange(1, 1000, 13)
+    whole, [drawn] = drawn_with(SelectConfig(method=method, ratio=0.7), Constraints(always, never))
+    kept = np.flatnonzero(drawn.decision.keeps(whole))
+    assert len(kept) == 300
+    assert set(always.tolist()) <= set(kept.tolist())
+    assert not set(never.tolist()) & set(kept.tolist())
+    with pytest.raises(ConfigError, match=r"77 samples are always kept, but ratio 0.95 of 1000 samples keeps 50"):
+        drawn_with(SelectConfig(method=method, ratio=0.95), Constraints(always, never))
+    with pytest.raises(ConfigError, match=r"keeps 950, but only 923 may be kept"):
+        drawn_with(SelectConfig(method=method, ratio=0.05), Constraints(excluded=never))
+
+
+def test_inclusion_probabilities_make_totals_free_of_bias() -> None:
+    value = MEAN**2
+    totals, counts = [], np.zeros(1000)
+    for seed in range(300):
+        whole, [drawn] = drawn_with(SelectConfig(method="beta", ratio=0.7, seed=seed), Constraints())
+        mask = drawn.decision.keeps(whole)
+        chance = drawn.decision.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)[mask]
+        assert ((chance > 0) & (chance <= 1)).all()
+        # The heaviest are where a wrong probability shows; a tiny one makes the sum noisy without bias.
+        heavy = SCORE[mask] > np.median(SCORE)
+        totals.append((value[mask] / chance)[heavy & (MEAN[mask] > 0.3)].sum())
+        counts += mask
+    exact = value[(np.median(SCORE) < SCORE) & (MEAN > 0.3)].sum()
+    error = np.std(totals) / np.sqrt(len(totals))
+    assert abs(np.mean(totals) - exact) < 4 * error
+
+
+def test_inclusion_of_random_and_ranked_draws() -> None:
+    for method, expected in (("random", 0.3), ("top_k", 1.0)):
+        whole, [drawn] = drawn_with(SelectConfig(method=method, ratio=0.7), Constraints())
+        chance = drawn.decision.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)
+        assert chance.tolist() == [expected] * 1000
+
+
+def test_zero_weights_warn_with_their_number(caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("dualprune").propagate = True
+    assert len(selection.beta(np.zeros(10), np.full(10, 0.5), ratio=0.6)) == 4
+    assert "all 10 candidates have weight zero; the 4 kept" in caplog.text
+    score = np.zeros(10)
+    score[[2, 5]] = 0.5
+    assert {2, 5} < set(selection.beta(score, np.full(10, 0.5), ratio=0.6).tolist())
+    assert "8 of 10 candidates have weight zero, and only 2 have a positive one; the other 2 of the 4" in caplog.text
