@@ -24,6 +24,8 @@ from dualprune.run import RunDirectory
 from dualprune.selection.stage import selection_names
 from dualprune.storage import Location
 
+INCLUSION = "inclusion"
+
 
 def export_place(run: RunDirectory, config: Config, name: str) -> Location:
     """Return the folder of a selection's export."""
@@ -46,7 +48,8 @@ def run_export(run: RunDirectory, config: Config, *, force: bool = False) -> Non
 def _export(run: RunDirectory, config: Config, name: str, source: Source) -> dict[str, Any]:
     place = export_place(run, config, name)
     index = SampleIndex.load(run.index)
-    kept = np.asarray((run.selection(name) / "kept.parquet").read_table(["position"])["position"])
+    table = (run.selection(name) / "kept.parquet").read_table(["position", "inclusion"])
+    kept = np.asarray(table["position"])
     mask = np.zeros(index.num_samples, dtype=bool)
     mask[kept] = True
     buffer = io.BytesIO()
@@ -56,12 +59,15 @@ def _export(run: RunDirectory, config: Config, name: str, source: Source) -> dic
         removed = np.flatnonzero(~mask)
         ids = index.read()["sample_id"].take(pa.array(removed))
         (place / "removed.parquet").write_table(pa.table({"sample_id": ids, "position": removed}))
-    files = _export_rows(config, source, mask, place / "data")
+    files = _export_rows(config, source, mask, np.asarray(table["inclusion"]), place / "data")
     return {"kept": len(kept), "files": files}
 
 
-def _export_rows(config: Config, source: Source, mask: np.ndarray, place: Location) -> int:
-    """Write the kept rows of a table source and return the number of files; none for another source."""
+def _export_rows(config: Config, source: Source, mask: np.ndarray, inclusion: np.ndarray, place: Location) -> int:
+    """Write the kept rows of a table source and return the number of files; none for another source.
+
+    A column `inclusion` joins the source's, unless it has one of that name.
+    """
     chunks = source.chunks("train")
     if not chunks or source.read_table(chunks[0]) is None:
         return 0
@@ -69,7 +75,7 @@ def _export_rows(config: Config, source: Source, mask: np.ndarray, place: Locati
     groups = _grouped(chunks, mask, config.export.max_rows_per_file)
     ensure_ray(config.scaling)
     with user_errors():
-        return sum(over_buckets(partial(_write_file, source, mask, groups, place), range(len(groups))))
+        return sum(over_buckets(partial(_write_file, source, mask, inclusion, groups, place), range(len(groups))))
 
 
 def _grouped(chunks: list[Chunk], mask: np.ndarray, max_rows: int) -> list[list[Chunk]]:
@@ -86,7 +92,9 @@ def _grouped(chunks: list[Chunk], mask: np.ndarray, max_rows: int) -> list[list[
     return groups
 
 
-def _write_file(source: Source, mask: np.ndarray, groups: list[list[Chunk]], place: Location, number: int) -> int:
+def _write_file(
+    source: Source, mask: np.ndarray, inclusion: np.ndarray, groups: list[list[Chunk]], place: Location, number: int
+) -> int:
     file = place / f"part-{number:05d}.parquet"
     if place.is_local:
         place.filesystem.create_dir(place.path)
@@ -96,7 +104,10 @@ def _write_file(source: Source, mask: np.ndarray, groups: list[list[Chunk]], pla
             table = source.read_table(chunk)
             assert table is not None, "a table source stays one"
             kept = table.filter(pa.array(mask[chunk.start : chunk.start + chunk.num_rows]))
-            writer = writer or pq.ParquetWriter(stream, table.schema, compression="zstd")
+            if INCLUSION not in kept.column_names:
+                before = int(np.count_nonzero(mask[: chunk.start]))
+                kept = kept.append_column(INCLUSION, pa.array(inclusion[before : before + kept.num_rows]))
+            writer = writer or pq.ParquetWriter(stream, kept.schema, compression="zstd")
             writer.write_table(kept)
         if writer is not None:
             writer.close()

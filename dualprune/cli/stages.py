@@ -38,10 +38,27 @@ def score(place: Place, run: Run = None, overrides: Overrides = None, force: For
 
 
 @app.command()
-def select(place: Place, run: Run = None, overrides: Overrides = None, force: Force = False) -> None:
+def select(
+    place: Place,
+    run: Run = None,
+    method: Annotated[str | None, typer.Option(help="Sampler; short for --set select.method=…")] = None,
+    ratios: Annotated[str | None, typer.Option(help="Pruning ratios, such as 0.3,0.5,0.7,0.9, in one pass.")] = None,
+    explain: Annotated[bool, typer.Option("--explain", help="Print what each selection is made of.")] = False,
+    overrides: Overrides = None,
+    force: Force = False,
+) -> None:
     """Draw the samples to keep."""
-    directory, settings = _one_stage("select", place, run, overrides, force)
+    # Before the others: what --set says goes.
+    short = [] if method is None else [f"select.method={method}"]
+    short += [] if ratios is None else [f"select.ratio=[{ratios}]"]
+    directory, settings = _one_stage("select", place, run, [*short, *(overrides or [])], force)
     _show_selections(directory, settings)
+    if explain:
+        from dualprune.cli.compare import show_explained
+        from dualprune.selection.stage import selection_names
+
+        for name in selection_names(settings):
+            show_explained(directory, settings, name)
 
 
 @app.command()

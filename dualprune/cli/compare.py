@@ -1,0 +1,56 @@
+"""Commands that look at selections: `compare`, and what `select --explain` prints."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from dualprune.cli.app import Overrides, Place, Run, app, console, resolve
+from dualprune.config import Config
+from dualprune.errors import UserError
+from dualprune.run import RunDirectory
+
+
+@app.command()
+def compare(
+    place: Place,
+    selections: Annotated[list[str], typer.Option("--selections", help="Name of a selection; give it twice.")],
+    more: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The other selection's name.")] = None,
+    run: Run = None,
+    overrides: Overrides = None,
+) -> None:
+    """Print how two selections overlap and which samples differ."""
+    from dualprune.selection.compare import compare as compared
+
+    names = [*selections, *(more or [])]
+    if len(names) != 2:
+        raise UserError(f"--selections: {len(names)} names are given ({', '.join(names)}); expected two")
+    directory, settings = resolve(place, run, overrides)
+    found = compared(directory, settings, *names)
+    table = Table("samples", "number", "such as")
+    table.add_row("in both", f"{found.in_both:,}", "")
+    table.add_row(f"only in {names[0]}", f"{found.only_first:,}", ", ".join(map(repr, found.first_examples)))
+    table.add_row(f"only in {names[1]}", f"{found.only_second:,}", ", ".join(map(repr, found.second_examples)))
+    console.print(table)
+    console.print(f"Jaccard overlap: {found.jaccard:.4f}")
+
+
+def show_explained(run: RunDirectory, config: Config, name: str) -> None:
+    """Print what a selection is made of."""
+    from dualprune.selection.compare import explain
+
+    facts: dict[str, Any] = explain(run, config, name)
+    table = Table(title=name, show_header=False)
+    for key, value in facts["parameters"].items():
+        table.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))
+    table.add_row("candidates", f"{facts['num_candidates']:,} of {facts['num_samples']:,} samples")
+    table.add_row("effective number of candidates", f"{facts['effective']:,.1f}")
+    for label, count in facts["kept_per_class"].items():
+        table.add_row(f"kept of class {label}", f"{count:,}")
+    for title, count in zip(("hardest", "second", "third", "easiest"), facts["per_quartile"], strict=True):
+        table.add_row(f"kept of the {title} quarter", f"{count:,} ({count / facts['num_kept']:.1%})")
+    for method, share in facts["overlap"].items():
+        table.add_row(f"also kept by {method}", f"{share:.1%}")
+    console.print(table)
