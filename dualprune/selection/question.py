@@ -72,7 +72,7 @@ class Question:
             cell += part.group * self.strata.count
         if self.strata.count > 1:
             cell += self.strata.of(part.score)
-        out = _among(self.excluded, part.position)
+        out = _among(self.excluded, part)
         if self.score_range != (-np.inf, np.inf):
             low, high = self.score_range
             out = _either(out, (part.score < low) | (part.score > high))
@@ -80,7 +80,7 @@ class Question:
             out = _either(out, decision.keeps(part))
         for decision in self.within:
             out = _either(out, ~decision.keeps(part))
-        forced = _among(self.forced, part.position)
+        forced = _among(self.forced, part)
         if out is not None:
             cell[out if forced is None else out & ~forced] = -1
         return cell, forced
@@ -145,10 +145,12 @@ class Decision:
         return np.where((rank == HIGHEST) | (key == -np.inf), 1.0, chance)
 
 
-def _among(positions: Ints, block: Ints) -> Mask | None:
-    """Return which positions of a block, ascending, are in the list; None where none is."""
-    if not len(positions) or not len(block):
+def _among(positions: Ints, part: Part) -> Mask | None:
+    """Return which positions of a part, ascending, are in the list; None where none is."""
+    # The column is not read where nothing is looked for.
+    if not len(positions) or not len(part):
         return None
+    block = part.position
     first, last = np.searchsorted(positions, [block[0], block[-1] + 1])
     if first == last:
         return None

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -50,6 +52,19 @@ def test_the_same_as_on_arrays_however_it_is_cut(
     assert sum(facts["kept_per_class"].values()) == 299
     assert (np.asarray(kept["inclusion"]) > 0).all()
     assert facts["parameters"]["a"] + facts["parameters"]["b"] == pytest.approx(16)
+
+
+def test_the_order_of_rows_does_not_matter(make_dynamics: MakeDynamics, ray_cluster: None, tmp_path: Path) -> None:
+    ids = np.array([f"id-{i}" for i in range(997)])
+    kept = []
+    for number, order in enumerate((np.arange(997), np.random.default_rng(0).permutation(997))):
+        run = make_dynamics(PROB[order], ids=ids[order].tolist(), num_buckets=3, place=str(tmp_path / str(number)))
+        recorded(run)
+        config = settings(method="beta", ratio=0.7)
+        run_score(run, config)
+        run_select(run, config)
+        kept.append(set((run.selection("s") / "kept.parquet").read_table()["sample_id"].to_pylist()))
+    assert kept[0] == kept[1]
 
 
 def test_a_nan_names_the_sample_and_the_epoch(make_dynamics: MakeDynamics, ray_cluster: None) -> None:
