@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from dualprune.config import SelectConfig
 from dualprune.errors import DataError
-from dualprune.selection.drawing import Constraints, Drawn, draw_all
-from dualprune.selection.ranking import Part
+from dualprune.selection.drawing import Constraints, draw_all
+from dualprune.selection.ranking import BLOCK_ROWS, Part
 
 Positions = NDArray[np.int64]
 
@@ -83,15 +83,18 @@ def select(
             raise DataError("config.balance asks for quotas of groups, but no labels are given")
         values, columns["group"] = np.unique(np.asarray(labels), return_inverse=True)
         names = tuple(str(value) for value in values)
-    whole = Part.of(**columns)
-    return [np.flatnonzero(drawn.decision.keeps(whole)) for drawn in _drawn(config, whole, Constraints(groups=names))]
 
+    def parts() -> Iterator[Part]:
+        size = len(columns["score"])
+        for start in range(0, size, BLOCK_ROWS):
+            yield Part(columns.get, start, min(start + BLOCK_ROWS, size))
 
-def _drawn(config: SelectConfig, whole: Part, constraints: Constraints) -> list[Drawn]:
     def each(function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
-        yield function([whole])
+        yield function(parts())
 
-    return draw_all(each, config, config.ratios, constraints)
+    drawn = draw_all(each, config, config.ratios, Constraints(groups=names))
+    masks = [[one.decision.keeps(part) for one in drawn] for part in parts()]
+    return [np.flatnonzero(np.concatenate(of_one)) for of_one in zip(*masks, strict=True)]
 
 
 def _config(method: str, ratio: float, seed: int, options: dict[str, Any]) -> SelectConfig:

@@ -16,10 +16,7 @@ from dualprune.dynamics.layout import bucket_name
 from dualprune.errors import DataError
 from dualprune.run import RunDirectory
 from dualprune.selection.groups import Groups
-from dualprune.selection.ranking import Part
-
-# What belongs to so many samples stays in a core's own cache.
-BLOCK_ROWS = 1 << 14
+from dualprune.selection.ranking import BLOCK_ROWS, Part
 
 
 @dataclass(frozen=True)

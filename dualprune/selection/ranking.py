@@ -20,6 +20,8 @@ HIGHEST = np.uint64((1 << 64) - 1)
 FRACTION_BITS = 48
 LARGEST_KEY = 16_383.0
 ZERO = np.int64(1 << 62)
+# What belongs to so many samples stays in a core's own cache.
+BLOCK_ROWS = 1 << 14
 
 
 class Part:
