@@ -148,8 +148,11 @@ def _environment(path: Path | None) -> dict[str, Any]:
         return {}
     if not path.is_file():
         raise SubmissionError(f"--runtime-env {path}: there is no such file")
-    values = yaml.safe_load(path.read_bytes())
-    if not isinstance(values, dict):
+    try:
+        values = yaml.safe_load(path.read_bytes())
+    except yaml.YAMLError as error:
+        raise SubmissionError(f"--runtime-env {path}: not valid YAML: {error}") from None
+    if not isinstance(values, dict) or not isinstance(values.get("env_vars", {}), dict):
         raise SubmissionError(f"--runtime-env {path}: expected keys of Ray's runtime environment, such as env_vars")
     if "working_dir" in values:
         raise SubmissionError(f"--runtime-env {path}: takes no working_dir; use --code to bring a checkout along")

@@ -53,6 +53,8 @@ class NoClient:
     [
         (None, "there is no such file"),
         ("[a]", "expected keys of Ray's runtime environment"),
+        ("env_vars: [a]", "expected keys of Ray's runtime environment"),
+        ("a: [", "not valid YAML"),
         ("working_dir: .", "takes no working_dir; use --code"),
     ],
 )
