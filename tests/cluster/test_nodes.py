@@ -90,7 +90,7 @@ def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_com
         assert '"status": "failed"' not in nodes.job_log("first"), nodes.job_log("first")
         return len(commit_times(run_address)) >= 3
 
-    wait_for(committed, 120, lambda: nodes.job_log("first"))
+    wait_for(committed, 240, lambda: nodes.job_log("first"))
     workers = [actor for actor in nodes.state("actors") if "TrainWorker" in actor["class_name"]]
     assert len({actor["node_id"] for actor in workers if actor["state"] == "ALIVE"}) == 2
     wait_for(lambda: "ray_dualprune_epoch{" in nodes.metrics(), 20, nodes.metrics)
