@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-slow lint format types clean
+.PHONY: demo test test-slow lint format types audit clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dualprune prune pipelines/configs/digits.yaml --run runs/digits
@@ -24,6 +24,10 @@ lint: $(VENV)/.dev
 format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Asks a database of known weaknesses, so it needs a network, and is no part of CI.
+audit: $(VENV)/.dev
+	$(if $(UV),$(UV),$(BIN)/uv) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, f
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+# Names become folders: no separators, and nothing that leads out.
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$")]
 
 
 class Section(BaseModel):
@@ -119,7 +121,7 @@ class BalanceConfig(Section):
 class SelectConfig(Section):
     """Which samples are kept."""
 
-    name: str | None = Field(None, description="Name of the selection; null: made of method and ratio.")
+    name: Name | None = Field(None, description="Name of the selection; null: made of method and ratio.")
     method: str = Field("beta", description="Name of a registered sampler.")
     score: str | None = Field(None, description="Score method to select by; null: the first of `score.methods`.")
     ratio: Ratio | list[Ratio] = Field(0.7, description="Pruning ratio, the share removed; or a list of them.")
@@ -159,7 +161,7 @@ class EvaluateConfig(Section):
     """How selections are compared: train from scratch on each, measure accuracy on the test set."""
 
     enabled: bool = Field(False, description="Evaluate as the last stage of `prune`; it trains on the full set too.")
-    selections: list[str] | None = Field(None, description="Names of selections; null: those of `select`.")
+    selections: list[Name] | None = Field(None, description="Names of selections; null: those of `select`.")
     full: bool = Field(True, description="Train on the full set as well.")
     random: bool = Field(True, description="Train on a random subset of each selection's size as well.")
     seeds: PositiveInt = Field(3, description="Trainings of each subset.")

@@ -19,3 +19,7 @@ class DataError(UserError):
 
 class RunError(UserError):
     """The run directory is not in the state that the command needs."""
+
+
+class RunBusyError(RunError):
+    """Another process writes the run directory."""

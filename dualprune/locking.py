@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dualprune.errors import RunError
+from dualprune.errors import RunBusyError
 from dualprune.storage import Location
 
 LEASE_S = 90.0
@@ -23,7 +23,7 @@ SETTLE_S = 1.0
 
 @contextmanager
 def exclusive(root: Location) -> Iterator[None]:
-    """Hold the run directory `root` for writing; a RunError where another process holds it."""
+    """Hold the run directory `root` for writing; a RunBusyError where another process holds it."""
     with _flock(root) if root.is_local else _lease(root):
         yield
 
@@ -32,8 +32,8 @@ def _me() -> dict[str, object]:
     return {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
 
 
-def _busy(root: Location, holder: str) -> RunError:
-    return RunError(
+def _busy(root: Location, holder: str) -> RunBusyError:
+    return RunBusyError(
         f"run directory {root} is being written by another process ({holder}); "
         "wait until it ends, stop it, or use another run directory"
     )

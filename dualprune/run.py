@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from dualprune import locking
+from dualprune import locking, metrics
 from dualprune.config import Config
 from dualprune.config_file import dump_config, load_config
 from dualprune.errors import RunError
@@ -162,6 +162,7 @@ class RunDirectory:
             raise
         body.update(status="done", seconds=before_s + time.time() - started_at, summary=stage.summary)
         place.write_json(body)
+        metrics.gauge("dualprune_stage_seconds", body["seconds"], run=str(self.root), stage=key)
         logger.info("%s: done in %.1f s", key, time.time() - started_at)
 
     def _read_manifest(self, key: str) -> dict[str, Any] | None:

@@ -1,12 +1,15 @@
 """Takes the CRDs of a KubeRay release, and leaves full schemas for the tests and a word on what differs from ours.
 
-    python cluster/crds/refresh.py FOLDER
+    python cluster/crds/refresh.py FOLDER VERSION
 
-FOLDER holds KubeRay's `ray.io_rayclusters.yaml` and `ray.io_rayjobs.yaml`; see README.md beside this file.
+FOLDER holds KubeRay's `ray.io_rayclusters.yaml` and `ray.io_rayjobs.yaml` of release VERSION, such as 1.7.0; see
+README.md beside this file. Where nothing differs, `agreed.json` says so: the release, and checksums of its CRDs and of
+our schema.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from collections.abc import Iterator
@@ -18,6 +21,7 @@ import yaml
 HERE = Path(__file__).resolve().parent
 OURS = HERE / "ray.io_v1.schema.yaml"
 REDUCED = HERE / "reduced"
+AGREED = HERE / "agreed.json"
 FILES = {"RayCluster": "ray.io_rayclusters.yaml", "RayJob": "ray.io_rayjobs.yaml"}
 
 Schema = dict[str, Any]
@@ -75,7 +79,12 @@ def _reduce(node: Schema) -> Schema:
     return kept
 
 
-def main(folder: Path) -> int:
+def checksum(path: Path) -> str:
+    """Return the SHA-256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def main(folder: Path, release: str) -> int:
     """Write the reduced schemas, print the differences; return 1 where there are any."""
     ours = yaml.safe_load(OURS.read_text())
     REDUCED.mkdir(exist_ok=True)
@@ -84,11 +93,15 @@ def main(folder: Path) -> int:
         full = reduce_crd(yaml.safe_load((folder / name).read_text()))
         (REDUCED / f"{kind}.json").write_text(json.dumps(full, separators=(",", ":")))
         found += differences(ours[kind], full, ours["definitions"], kind)
+    if not found:
+        crds = {name: checksum(folder / name) for name in FILES.values()}
+        agreed = {"kuberay": release, "crds": crds, "schema": checksum(OURS)}
+        AGREED.write_text(json.dumps(agreed, indent=2) + "\n")
     print("\n".join(found) or f"{OURS.name} agrees with these CRDs")
     return 1 if found else 0
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 3:
         sys.exit(__doc__)
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))

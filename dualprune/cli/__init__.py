@@ -7,11 +7,11 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
-from dualprune.cli import about, compare, stages
+from dualprune.cli import about, cluster, compare, stages, submit
 from dualprune.cli.app import app
 from dualprune.errors import UserError
 
-__all__ = ["about", "app", "compare", "main", "stages"]
+__all__ = ["about", "app", "cluster", "compare", "main", "stages", "submit"]
 INPUT_ERROR = 2
 
 

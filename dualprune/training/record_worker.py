@@ -12,13 +12,14 @@ import ray.train
 import ray.train.torch
 import torch
 
+from dualprune import metrics
 from dualprune.config import Config
 from dualprune.data.resident import ResidentData, ResidentLoader, ResidentSplit
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.run import RunDirectory
 from dualprune.training import checkpoint, collectives
-from dualprune.training.loop import Trainer
+from dualprune.training.loop import EpochResult, Trainer
 from dualprune.training.models import build_model
 from dualprune.training.recorder import EpochRecorder
 
@@ -59,10 +60,13 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
     accuracy = float("nan")
     for epoch in range(first, config.record.epochs):
+        epoch_started = time.monotonic()
         result = trainer.train_epoch(loader, epoch, recorder.record)
         accuracy = result.accuracy
+        trained_s = time.monotonic() - epoch_started
         recorder.end_epoch(epoch)
         if collectives.rank() == 0:
+            _publish(run, config, epoch, result, store.num_samples / trained_s, recorder.commit_s)
             job.board.set.remote(epoch + 1, f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}")
         last = epoch + 1 == config.record.epochs
         if last:
@@ -123,6 +127,21 @@ def _resume(trainer: Trainer, store: DynamicsStore, writer: DynamicsWriter, run:
     checkpoint.restore(trainer, place)
     logger.info("recording goes on after epoch %d", epoch)
     return int(epoch) + 1
+
+
+def _publish(
+    run: RunDirectory, config: Config, epoch: int, result: EpochResult, samples_per_s: float, commit_s: float
+) -> None:
+    values = {
+        "dualprune_epoch": epoch,
+        "dualprune_epochs_planned": config.record.epochs,
+        "dualprune_samples_per_second": samples_per_s,
+        "dualprune_loss": result.loss,
+        "dualprune_train_accuracy": result.accuracy,
+        "dualprune_commit_seconds": commit_s,
+    }
+    for name, value in values.items():
+        metrics.gauge(name, value, run=str(run))
 
 
 def _report(trainer: Trainer, epoch: int, loss: float) -> None:

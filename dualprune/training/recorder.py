@@ -6,6 +6,7 @@ of their buckets; each owner writes its files in a background thread while the n
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
@@ -48,12 +49,16 @@ class EpochBuffer:
 
 
 class EpochRecorder:
-    """One rank's part in recording. `record`, `end_epoch` and `close` are called by every rank alike."""
+    """One rank's part in recording. `record`, `end_epoch` and `close` are called by every rank alike.
+
+    `commit_s` is for how many seconds the last commit held this rank up: the wait for all ranks' files, and the record.
+    """
 
     def __init__(self, writer: DynamicsWriter, capacity: int, device: torch.device) -> None:
         self._writer = writer
         self._buffer = EpochBuffer(len(writer.columns), capacity, device)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamics-writer")
+        self.commit_s = 0.0
         self._pending: tuple[int, Future[list[FileRecord]]] | None = None
 
     def record(self, positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
@@ -79,9 +84,11 @@ class EpochRecorder:
             return
         epoch, written = self._pending
         self._pending = None
+        started = time.monotonic()
         files = [file for files in collectives.gather_objects(written.result()) for file in files]
         if collectives.rank() == 0:
             self._writer.commit(epoch, files)
+        self.commit_s = time.monotonic() - started
 
 
 def _grown(values: torch.Tensor, capacity: int) -> torch.Tensor:

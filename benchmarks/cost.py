@@ -1,0 +1,108 @@
+"""Measures what recording costs on this device, and prices ImageNet by it: the cost sheet of docs/kubernetes.md.
+
+    python benchmarks/cost.py --model torchvision/resnet34 --image-size 64 --batch-size 256
+
+Trains on made-up images that lie on the device, with and without the recorder, in turns, so that both meet the same
+machine. Prints samples a second of one device (medians over the rounds), their ratio, and device hours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import time
+from statistics import median
+from typing import Any
+
+import torch
+
+from dualprune.config import ModelConfig, TrainConfig
+from dualprune.training.loop import Trainer
+from dualprune.training.models import build_model
+from dualprune.training.recorder import EpochBuffer
+from dualprune.training.statistics import compute_statistics
+
+IMAGENET = 1_281_167
+EPOCHS, RECORDED = 90, 60
+
+
+class Steps:
+    """The same batch for so many steps."""
+
+    def __init__(self, batch: Any, num_steps: int) -> None:
+        self.batch, self.num_steps = batch, num_steps
+
+    def epoch(self, epoch: int) -> Any:
+        return (self.batch for _ in range(self.num_steps))
+
+
+class Batch:
+    """Made-up images on the device."""
+
+    def __init__(self, size: int, side: int, device: torch.device) -> None:
+        self.images = torch.randn(size, 3, side, side, device=device)
+        self.targets = torch.randint(0, 1000, (size,), device=device)
+        self.positions = torch.arange(size, device=device)
+        self.num_global = size
+
+
+def seconds(trainer: Trainer, steps: Steps, observe: Any, device: torch.device) -> float:
+    """Return the seconds of one epoch of `steps`, the device's work included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    trainer.train_epoch(steps, 0, observe)
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="torchvision/resnet34")
+    parser.add_argument("--image-size", type=int, default=64)
+    parser.add_argument("--batch-size", type=int, default=256)
+    parser.add_argument("--steps", type=int, default=20, help="steps of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    asked = parser.parse_args()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = build_model(ModelConfig(name=asked.model), 1000, 3).to(device)
+    steps = Steps(Batch(asked.batch_size, asked.image_size, device), asked.steps)
+    trainer = Trainer(model, TrainConfig(epochs=EPOCHS), total_steps=10**9, device=device)
+    buffer = EpochBuffer(1, asked.batch_size * asked.steps, device)
+
+    def record(positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        buffer.add(positions, compute_statistics(("target_prob",), logits, targets))
+
+    seconds(trainer, Steps(steps.batch, 2), None, device)
+    plain, recording = [], []
+    for _ in range(asked.rounds):
+        plain.append(seconds(trainer, steps, None, device))
+        recording.append(seconds(trainer, steps, record, device))
+        buffer.take()
+    samples = asked.batch_size * asked.steps
+    rate = samples / median(recording)
+    print(
+        json.dumps(
+            {
+                "device": torch.cuda.get_device_name() if device.type == "cuda" else f"{platform.machine()} CPU",
+                "threads": torch.get_num_threads() if device.type == "cpu" else None,
+                "cpus": os.cpu_count(),
+                "model": asked.model,
+                "image_size": asked.image_size,
+                "batch_size": asked.batch_size,
+                "samples_per_s": round(rate, 1),
+                "samples_per_s_without_recorder": round(samples / median(plain), 1),
+                "seconds_with_over_without": round(median(recording) / median(plain), 4),
+                "imagenet_device_hours_recording": round(RECORDED * IMAGENET / rate / 3600, 1),
+                "imagenet_device_hours_full_training": round(EPOCHS * IMAGENET / rate / 3600, 1),
+            },
+            indent=2,
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

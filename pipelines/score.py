@@ -1,0 +1,21 @@
+"""Score a recorded run anew as a Ray job: `python -m pipelines.score --config CONFIG --run ADDRESS`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dualprune.config import Config
+from dualprune.entry import entry_point
+from dualprune.pipeline import run_stages
+from dualprune.run import RunDirectory
+
+
+def score(run: RunDirectory, config: Config, force: bool) -> dict[str, Any]:
+    """Score every sample from its recorded dynamics; reads no images."""
+    run_stages(run, config, ["score"], force=force)
+    scored = {method: run.require(f"score.{method}", "score")["summary"] for method in config.score.methods}
+    return {"scores": scored, "places": {method: str(run.scores(method)) for method in scored}}
+
+
+if __name__ == "__main__":
+    entry_point("score", score)

@@ -1,0 +1,96 @@
+"""What comes from outside, checkpoints, images, names, YAML, cannot run code, fill the memory or leave the folder."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import pickle
+import shlex
+import zlib
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from dualprune.cluster.submit import Submission
+from dualprune.config import Config
+from dualprune.config_file import load_config, make_config
+from dualprune.data.decoding import UndecodableError, open_image
+from dualprune.errors import ConfigError
+from dualprune.storage import Location
+from dualprune.training import checkpoint
+from dualprune.training.loop import Trainer
+
+
+class Bomb:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.mark),)
+
+
+def test_a_checkpoint_that_carries_code_does_not_run_it(tmp_path: Path) -> None:
+    mark = tmp_path / "ran"
+    buffer = io.BytesIO()
+    torch.save({"model": Bomb(mark)}, buffer)
+    folder = tmp_path / "epoch=0000.abc"
+    folder.mkdir()
+    (folder / checkpoint.STATE).write_bytes(buffer.getvalue())
+    record = {"epoch": 0, "sha256": hashlib.sha256(buffer.getvalue()).hexdigest()}
+    (folder / checkpoint.RECORD).write_text(json.dumps(record))
+    model = torch.nn.Linear(2, 2)
+    trainer = Trainer(model, Config().train, total_steps=1, device=torch.device("cpu"))
+    with pytest.raises(pickle.UnpicklingError, match="weights_only"):
+        checkpoint.restore(trainer, Location.of(folder))
+    assert not mark.exists()
+    # The bomb is a real one.
+    torch.load(io.BytesIO(buffer.getvalue()), weights_only=False)
+    assert mark.exists()
+
+
+def test_yaml_of_a_configuration_makes_no_objects(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(f"data: !!python/object/apply:os.mkdir ['{tmp_path / 'ran'}']\n")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(path)
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_config(None, [f"data.path=!!python/object/apply:os.mkdir ['{tmp_path / 'ran'}']"])
+    assert not (tmp_path / "ran").exists()
+
+
+def png_of(width: int, height: int) -> bytes:
+    """Return a small PNG file whose header says that it is large."""
+
+    def part(kind: bytes, body: bytes) -> bytes:
+        return len(body).to_bytes(4, "big") + kind + body + zlib.crc32(kind + body).to_bytes(4, "big")
+
+    header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([8, 2, 0, 0, 0])
+    rows = zlib.compress(bytes(1000))
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", rows) + part(b"IEND", b"")
+
+
+@pytest.mark.parametrize("side", [8_000, 60_000])
+def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(side: int, monkeypatch) -> None:
+    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("pixels were decoded"))
+    with pytest.raises(UndecodableError, match="pixels"):
+        open_image(png_of(side, side), Config().data.max_pixels)
+
+
+@pytest.mark.parametrize("name", ["../elsewhere", "/etc/x", "a/../../b", "..", "", "a b", "a\nb", ".hidden"])
+def test_a_selections_name_cannot_leave_the_run_directory(name: str) -> None:
+    with pytest.raises(ConfigError, match=r"select\.name"):
+        make_config({"select": {"name": name}})
+    with pytest.raises(ConfigError, match=r"evaluate\.selections"):
+        make_config({"evaluate": {"selections": [name]}})
+
+
+def test_what_a_user_names_reaches_the_jobs_shell_as_one_word() -> None:
+    evil = "s3://bucket/$(touch x); `id` '\"&& rm -rf /"
+    words = shlex.split(Submission("prune", Config(), evil).entrypoint())
+    assert words == ["python", "-m", "pipelines.prune", "--config", "config.yaml", "--run", evil]
