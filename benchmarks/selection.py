@@ -62,7 +62,7 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
         score, mean = made_up(start, stop)
         ids = np.arange(start, stop)
         table = pa.table({"sample_id": ids, "label": ids % 1000, "position": ids, "score": score, "mean_prob": mean})
-        (run.scores("dual") / bucket_name(bucket)).write_table(table, **fast_encoding(table))
+        (run.scores("dual") / bucket_name(bucket)).write_table(table, **fast_encoding(table.schema))
     with run.stage("score.dual", {}) as stage:
         stage.summary = {"samples": num_samples}
     return run

@@ -18,14 +18,15 @@ import pyarrow.compute as pc
 
 from dualprune.buckets import over_buckets
 from dualprune.config import Config
-from dualprune.dynamics.layout import COMMIT, bucket_name, epoch_name
+from dualprune.dynamics.blocks import Block, read_blocks
+from dualprune.dynamics.layout import COMMIT, bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.progress import shown
 from dualprune.ray_session import ensure_ray, user_errors
 from dualprune.run import RunDirectory, Stage
-from dualprune.scores.registry import SCORES, Scored, ScoreMethod
-from dualprune.storage import fingerprint
+from dualprune.scores.registry import SCORES, ScoreMethod
+from dualprune.storage import TableWriter, fingerprint
 
 STARTED = "_started.json"
 
@@ -38,7 +39,6 @@ class ScoreJob:
     methods: Mapping[str, ScoreMethod]
     epochs: Sequence[int]
     on_nan: str
-    board: Any
 
 
 def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None:
@@ -100,9 +100,9 @@ def _score(
     buckets = range(store.num_buckets)
     missing = [b for b in buckets if any(not (run.scores(name) / bucket_name(b)).exists() for name in methods)]
     with user_errors(), shown("score", total=len(missing)) as board:
-        job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan, board)
+        job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan)
         for _ in over_buckets(partial(score_bucket, job), missing):
-            pass
+            board.add.remote()
     for name, stage in stages.items():
         files = [run.scores(name) / bucket_name(bucket) for bucket in buckets]
         rows = [num_rows(file) for file in files]
@@ -127,29 +127,44 @@ def num_rows(file: Any) -> int:
 
 
 def score_bucket(job: ScoreJob, bucket: int) -> int:
-    """Score one bucket by every method and write its files; returns the number of samples with a score."""
+    """Score one bucket by every method, block by block, and write its files; returns the samples with a score."""
     store = DynamicsStore(job.run)
     columns = tuple(dict.fromkeys(["target_prob", *(c for m in job.methods.values() for c in m.requires)]))
-    statistics = read_statistics(store, bucket, columns, job.epochs)
-    keep = _usable(store, bucket, statistics, job)
-    index = store.index.read_bucket(bucket)
-    start, stop = store.index.bucket_range(bucket)
-    index = index.append_column("position", pa.array(np.arange(start, stop)))
-    if not keep.all():
-        index = index.filter(pa.array(keep))
-        statistics = {name: values[keep] for name, values in statistics.items()}
-    for name, method in job.methods.items():
-        scored: Scored = method.score(statistics)
-        mean = scored.mean_prob if scored.mean_prob is not None else statistics["target_prob"].mean(1, dtype=np.float64)
-        table = index.append_column("score", pa.array(scored.score)).append_column("mean_prob", pa.array(mean))
-        (store.run.scores(name) / bucket_name(bucket)).write_table(table, **fast_encoding(table))
-    job.board.add.remote()
-    return int(index.num_rows)
+    num_scored = 0
+    with ExitStack() as stack:
+        writers: dict[str, TableWriter] = {}
+        for block in read_blocks(store, bucket, columns, job.epochs):
+            for name, table in score_block(job, bucket, block).items():
+                if name not in writers:
+                    file = store.run.scores(name) / bucket_name(bucket)
+                    writers[name] = stack.enter_context(file.table_writer(**fast_encoding(table.schema)))
+                writers[name].write(table)
+            num_scored += table.num_rows
+    return num_scored
 
 
-def fast_encoding(table: pa.Table) -> dict[str, Any]:
+def score_block(job: ScoreJob, bucket: int, block: Block) -> dict[str, pa.Table]:
+    """Return the rows of each method's score file that a block gives."""
+    statistics, index = block.statistics, block.index
+    scored = {name: method.score(statistics) for name, method in job.methods.items()}
+    means = [result.mean_prob for result in scored.values() if result.mean_prob is not None]
+    mean = means[0] if means else statistics["target_prob"].mean(1, dtype=np.float64)
+    index = index.append_column("position", pa.array(np.arange(block.first_position, block.first_position + len(mean))))
+    # A NaN among the statistics makes one of the score: the statistics themselves are looked at only then.
+    suspect = np.isnan(mean)
+    for result in scored.values():
+        suspect |= np.isnan(result.score)
+    keep = pa.array(_usable(index, bucket, statistics, job)) if suspect.any() else None
+    tables = {}
+    for name, result in scored.items():
+        table = index.append_column("score", pa.array(result.score)).append_column("mean_prob", pa.array(mean))
+        tables[name] = table if keep is None else table.filter(keep)
+    return tables
+
+
+def fast_encoding(schema: pa.Schema) -> dict[str, Any]:
     """Return the Parquet options by which scores are read fastest: differences of whole numbers, no dictionaries."""
-    whole = [name for name in ("sample_id", "position") if pa.types.is_integer(table.schema.field(name).type)]
+    whole = [name for name in ("sample_id", "position") if pa.types.is_integer(schema.field(name).type)]
     return {
         "compression": "lz4",
         "write_statistics": False,
@@ -158,40 +173,16 @@ def fast_encoding(table: pa.Table) -> dict[str, Any]:
     }
 
 
-def read_statistics(
-    store: DynamicsStore, bucket: int, columns: Sequence[str], epochs: Sequence[int]
-) -> dict[str, np.ndarray]:
-    """Return float32 [n, T] a statistic; a DataError names a damaged file and says how to record it again."""
-    first, last = store.index.bucket_range(bucket)
-    parts: dict[str, list[np.ndarray]] = {name: [] for name in columns}
-    for epoch in epochs:
-        file = store.file(epoch, bucket)
-        try:
-            values = store.read_bucket(bucket, columns, [epoch])
-        except (OSError, pa.ArrowInvalid, ValueError) as error:
-            if isinstance(error, RunError):
-                raise
-            raise DataError(
-                f"{file} is missing or damaged ({error}); it should hold the {last - first} samples from position "
-                f"{first}. Delete the folder {epoch_name(epoch)} and run `dualprune record {store.run}` to record from "
-                f"epoch {epoch} on again"
-            ) from None
-        for name in columns:
-            parts[name].append(values[name][:, 0])
-    return {name: np.stack(values).T for name, values in parts.items()}
-
-
-def _usable(store: DynamicsStore, bucket: int, statistics: Mapping[str, np.ndarray], job: ScoreJob) -> np.ndarray:
+def _usable(index: pa.Table, bucket: int, statistics: Mapping[str, np.ndarray], job: ScoreJob) -> np.ndarray:
     """Return which samples have all values; those never seen, such as skipped images, are left out without a word."""
     missing = np.isnan(np.stack(list(statistics.values()))).any(axis=0)
     partly = missing.any(axis=1) & ~missing.all(axis=1)
     if partly.any() and job.on_nan == "raise":
         row = int(np.flatnonzero(partly)[0])
-        sample_id = store.index.read_bucket(bucket)["sample_id"][row].as_py()
         epoch = job.epochs[int(np.flatnonzero(missing[row])[0])]
         raise DataError(
-            f"{int(partly.sum())} samples of bucket {bucket} have a NaN among their statistics, first sample "
-            f"{sample_id!r} in epoch {epoch}; set score.on_nan to drop to leave such samples out"
+            f"samples of bucket {bucket} have a NaN among their statistics, first sample "
+            f"{index['sample_id'][row].as_py()!r} in epoch {epoch}; set score.on_nan to drop to leave such samples out"
         )
     usable: np.ndarray = ~missing.any(axis=1)
     return usable

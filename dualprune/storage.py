@@ -6,8 +6,11 @@ import hashlib
 import io
 import json
 import os
+import shutil
+import tempfile
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -30,6 +33,27 @@ class FileRecord:
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
         return asdict(self)
+
+
+class TableWriter:
+    """Appends tables of one schema to a Parquet file, a row group each."""
+
+    def __init__(self, place: Path, options: Mapping[str, Any]) -> None:
+        self._place, self._options = place, options
+        self._writer: pq.ParquetWriter | None = None
+        self.rows = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Append a table."""
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._place, table.schema, **self._options)
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+
+    def close(self) -> None:
+        """Finish the file."""
+        if self._writer is not None:
+            self._writer.close()
 
 
 @lru_cache(maxsize=64)
@@ -175,6 +199,34 @@ class Location:
         content = buffer.getbuffer()
         self.write_bytes(content)
         return FileRecord(self.name, table.num_rows, content.nbytes, hashlib.sha256(content).hexdigest())
+
+    @contextmanager
+    def table_writer(self, **options: Any) -> Iterator[TableWriter]:
+        """Give a writer of one Parquet file, table by table; the file appears, whole, when the block ends well."""
+        if self.is_local:
+            folder = Path(self.address).parent
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = folder / f".tmp-{self.name}-{uuid.uuid4().hex[:8]}"
+        else:
+            # An object store would show what an interrupted stream had sent; so it gets the finished file.
+            handle, name = tempfile.mkstemp(suffix=".parquet")
+            os.close(handle)
+            temporary = Path(name)
+        try:
+            writer = TableWriter(temporary, options)
+            try:
+                yield writer
+            finally:
+                writer.close()
+            if self.is_local:
+                with temporary.open("rb+") as file:
+                    os.fsync(file.fileno())
+                temporary.replace(self.address)
+            else:
+                with temporary.open("rb") as file, self.filesystem.open_output_stream(self.path) as stream:
+                    shutil.copyfileobj(file, stream, 1 << 22)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def open_input(self) -> pa.NativeFile:
         """Open the file for reading at any offset."""

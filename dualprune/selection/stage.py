@@ -156,5 +156,5 @@ def _write_bucket(drawn: Sequence[Drawn], places: Sequence[Location], num_classe
         file = place / bucket_name(bucket.number)
         with file.filesystem.open_output_stream(file.path) as stream:
             table = pa.table({**columns, "weight": weight, "inclusion": inclusion})
-            pq.write_table(table, stream, **fast_encoding(table))
+            pq.write_table(table, stream, **fast_encoding(table.schema))
     return counts
