@@ -59,11 +59,11 @@ def _export(run: RunDirectory, config: Config, name: str, source: Source) -> dic
         removed = np.flatnonzero(~mask)
         ids = index.read()["sample_id"].take(pa.array(removed))
         (place / "removed.parquet").write_table(pa.table({"sample_id": ids, "position": removed}))
-    files = _export_rows(config, source, mask, np.asarray(table["inclusion"]), place / "data")
+    files = _export_rows(config, source, kept, np.asarray(table["inclusion"]), place / "data")
     return {"kept": len(kept), "files": files}
 
 
-def _export_rows(config: Config, source: Source, mask: np.ndarray, inclusion: np.ndarray, place: Location) -> int:
+def _export_rows(config: Config, source: Source, kept: np.ndarray, inclusion: np.ndarray, place: Location) -> int:
     """Write the kept rows of a table source and return the number of files; none for another source.
 
     A column `inclusion` joins the source's, unless it has one of that name.
@@ -72,18 +72,23 @@ def _export_rows(config: Config, source: Source, mask: np.ndarray, inclusion: np
     if not chunks or source.read_table(chunks[0]) is None:
         return 0
     place.delete()
-    groups = _grouped(chunks, mask, config.export.max_rows_per_file)
+    groups = _grouped(chunks, kept, config.export.max_rows_per_file)
     ensure_ray(config.scaling)
     with user_errors():
-        return sum(over_buckets(partial(_write_file, source, mask, inclusion, groups, place), range(len(groups))))
+        return sum(over_buckets(partial(_write_file, source, kept, inclusion, groups, place), range(len(groups))))
 
 
-def _grouped(chunks: list[Chunk], mask: np.ndarray, max_rows: int) -> list[list[Chunk]]:
+def _kept_of(chunk: Chunk, kept: np.ndarray) -> slice:
+    """Return where the kept positions of a chunk lie among all kept positions, which ascend."""
+    return slice(*np.searchsorted(kept, [chunk.start, chunk.start + chunk.num_rows]).tolist())
+
+
+def _grouped(chunks: list[Chunk], kept: np.ndarray, max_rows: int) -> list[list[Chunk]]:
     """Return runs of chunks that keep at most `max_rows` rows together, or one chunk where it alone keeps more."""
     groups: list[list[Chunk]] = [[]]
     rows = 0
     for chunk in chunks:
-        count = int(mask[chunk.start : chunk.start + chunk.num_rows].sum())
+        count = len(kept[_kept_of(chunk, kept)])
         if groups[-1] and rows + count > max_rows:
             groups.append([])
             rows = 0
@@ -93,7 +98,7 @@ def _grouped(chunks: list[Chunk], mask: np.ndarray, max_rows: int) -> list[list[
 
 
 def _write_file(
-    source: Source, mask: np.ndarray, inclusion: np.ndarray, groups: list[list[Chunk]], place: Location, number: int
+    source: Source, kept: np.ndarray, inclusion: np.ndarray, groups: list[list[Chunk]], place: Location, number: int
 ) -> int:
     file = place / f"part-{number:05d}.parquet"
     if place.is_local:
@@ -103,12 +108,12 @@ def _write_file(
         for chunk in groups[number]:
             table = source.read_table(chunk)
             assert table is not None, "a table source stays one"
-            kept = table.filter(pa.array(mask[chunk.start : chunk.start + chunk.num_rows]))
-            if INCLUSION not in kept.column_names:
-                before = int(np.count_nonzero(mask[: chunk.start]))
-                kept = kept.append_column(INCLUSION, pa.array(inclusion[before : before + kept.num_rows]))
-            writer = writer or pq.ParquetWriter(stream, kept.schema, compression="zstd")
-            writer.write_table(kept)
+            mine = _kept_of(chunk, kept)
+            rows = table.take(pa.array(kept[mine] - chunk.start))
+            if INCLUSION not in rows.column_names:
+                rows = rows.append_column(INCLUSION, pa.array(inclusion[mine]))
+            writer = writer or pq.ParquetWriter(stream, rows.schema, compression="zstd")
+            writer.write_table(rows)
         if writer is not None:
             writer.close()
     return 1
