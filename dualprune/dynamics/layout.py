@@ -33,8 +33,8 @@ def bucket_name(bucket: int) -> str:
 def statistics_options() -> dict[str, Any]:
     """Return the Parquet options of float32 statistics columns: plain and uncompressed, which reads fastest.
 
-    Probabilities are noise in all but their first bits. Of their four bytes, byte-stream-split with LZ4 saves a tenth
-    and with zstd an eighth, and makes reading longer, by a third and by three times (`benchmarks/scoring.py encodings`).
+    Probabilities are noise in all but their first bits: byte-stream-split with LZ4 saves a tenth of their bytes, with
+    zstd an eighth, and reading takes a third longer and three times as long (`benchmarks/scoring.py encodings`).
     """
     return {
         "row_group_size": ROW_GROUP_ROWS,
