@@ -18,8 +18,9 @@ from dualprune.config_file import make_config
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.run import RunDirectory
-from dualprune.scores import dual
-from dualprune.scoring import read_scores, run_score
+from dualprune.scores import Dual, dual
+from dualprune.scoring import ScoreJob, read_scores, run_score, score_bucket
+from dualprune.storage import Location
 from tests.conftest import MakeDynamics
 
 PROB = np.random.default_rng(0).random((23, 5), dtype=np.float32)
@@ -57,24 +58,39 @@ def test_epochs_of_two_configurations(make_dynamics: MakeDynamics) -> None:
         run_score(run, config())
 
 
-def test_a_file_that_is_cut_off_is_named_with_its_epoch(make_dynamics: MakeDynamics, ray_cluster: None) -> None:
-    run = recorded(make_dynamics(PROB))
+def job(run: RunDirectory, on_nan: str = "raise") -> ScoreJob:
+    return ScoreJob(run.root.address, {"dual": Dual(window=3)}, range(5), on_nan)
+
+
+def test_a_file_that_is_cut_off_is_named_with_its_epoch(make_dynamics: MakeDynamics) -> None:
+    run = make_dynamics(PROB)
     file = Path(DynamicsStore(run).file(3, 1).path)
     file.write_bytes(file.read_bytes()[:-20])
     message = r"epoch=0003/bucket=00001.parquet is missing or damaged .*11 samples from position 12; .*from epoch 3 on"
     with pytest.raises(DataError, match=message):
-        run_score(run, config())
+        score_bucket(job(run), 1)
 
 
-def test_a_nan_is_named_or_dropped(make_dynamics: MakeDynamics, ray_cluster: None) -> None:
+def test_a_nan_is_named_or_dropped(make_dynamics: MakeDynamics) -> None:
     prob = PROB.copy()
     prob[20, 2] = np.nan
-    run = recorded(make_dynamics(prob, ids=[f"id-{i}" for i in range(23)]))
+    run = make_dynamics(prob, ids=[f"id-{i}" for i in range(23)])
     with pytest.raises(DataError, match=r"first sample 'id-20' in epoch 2; set score.on_nan to drop"):
-        run_score(run, config())
-    run_score(run, config(on_nan="drop"))
+        score_bucket(job(run), 1)
+    assert score_bucket(job(run, "drop"), 1) == 10
     assert "id-20" not in read_scores(run, "dual", 1)["sample_id"].to_pylist()
-    assert run.require("score.dual", "score")["summary"] == {"samples": 22, "left_out": 1}
+
+
+def test_several_methods_share_one_read(make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = make_dynamics(PROB)
+    opened: list[str] = []
+    open_input = Location.open_input
+    monkeypatch.setattr(Location, "open_input", lambda self: opened.append(self.address) or open_input(self))
+    both = ScoreJob(run.root.address, {"dual": Dual(window=3), "longer": Dual(window=5)}, range(5), "raise")
+    assert score_bucket(both, 0) == 12
+    assert len(opened) == len(set(opened)) == 6  # the index and five epochs
+    for name, window in (("dual", 3), ("longer", 5)):
+        np.testing.assert_array_equal(read_scores(run, name, 0)["score"].to_numpy(), dual(PROB[:12], window))
 
 
 def test_a_killed_run_goes_on_with_the_buckets_that_it_left(make_dynamics: MakeDynamics, ray_cluster: None) -> None:

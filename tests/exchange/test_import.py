@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,8 @@ from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.exchange import long
 from dualprune.pipeline import run_stages
-from dualprune.scores import dual
-from dualprune.scoring import read_scores
+from dualprune.scores import Dual, dual
+from dualprune.scoring import ScoreJob, read_scores, score_bucket
 
 T, N = 6, 40
 RANDOM = np.random.default_rng(0)
@@ -144,7 +145,7 @@ def test_labels_may_be_names(tmp_path: Path) -> None:
     assert index.labels[:3].tolist() == [1, 0, 2]
 
 
-def test_missing_values_are_kept_on_request(tmp_path: Path, ray_cluster: None) -> None:
+def test_missing_values_are_kept_on_request(tmp_path: Path) -> None:
     table = long_table(shuffled=False)
     place = write(tmp_path / "d.parquet", pa.concat_tables([table.slice(0, 5), table.slice(6)]))
     with pytest.raises(
@@ -155,10 +156,10 @@ def test_missing_values_are_kept_on_request(tmp_path: Path, ray_cluster: None) -
     run = dualprune.import_file(place, tmp_path / "run", config=SHORT, missing="keep")
     prob = contents(run)[2]
     assert np.argwhere(np.isnan(prob)).tolist() == [[0, int(np.argsort(np.argsort(IDS))[5])]]
+    job = ScoreJob(run.root.address, {"dual": Dual(window=3)}, range(T), "raise")
     with pytest.raises(DataError, match=rf"NaN among their statistics, first sample {IDS[5]} in epoch 0"):
-        run_stages(run, run.load_config(), ["score"])
-    run_stages(run, run.load_config(["score.on_nan=drop"]), ["score"])
-    assert run.require("score.dual", "score")["summary"] == {"samples": N - 1, "left_out": 1}
+        score_bucket(job, 0)
+    assert score_bucket(replace(job, on_nan="drop"), 0) == N - 1
 
 
 def with_value(value: float) -> np.ndarray:
