@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from dualprune.config_file import load_config as load_config
     from dualprune.data.pruned import PrunedDataset as PrunedDataset
     from dualprune.dynamics.store import DynamicsStore as DynamicsStore
+    from dualprune.exchange.exporting import export_dynamics as export_dynamics
+    from dualprune.exchange.importing import import_dynamics as import_dynamics
+    from dualprune.exchange.importing import import_file as import_file
     from dualprune.pipeline import prune as prune
     from dualprune.run import RunDirectory as RunDirectory
 
@@ -26,6 +29,9 @@ _HOMES = {
     "DynamicsStore": "dualprune.dynamics.store",
     "PrunedDataset": "dualprune.data.pruned",
     "RunDirectory": "dualprune.run",
+    "export_dynamics": "dualprune.exchange.exporting",
+    "import_dynamics": "dualprune.exchange.importing",
+    "import_file": "dualprune.exchange.importing",
     "load_config": "dualprune.config_file",
     "prune": "dualprune.pipeline",
 }

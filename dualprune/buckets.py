@@ -47,6 +47,25 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int], *, ligh
                 yield value
 
 
+def with_progress(title: str, function: Callable[[int], Any], buckets: Sequence[int]) -> Iterator[Any]:
+    """Give what `over_buckets` does, with a bar, on a cluster that is started where there is none.
+
+    One bucket alone is not worth a cluster, and is worked on here.
+    """
+    from dualprune.config import ScalingConfig
+    from dualprune.progress import shown
+    from dualprune.ray_session import ensure_ray
+
+    if len(buckets) == 1:
+        yield function(buckets[0])
+        return
+    ensure_ray(ScalingConfig())
+    with shown(title, total=len(buckets)) as board:
+        for result in over_buckets(function, buckets):
+            board.add.remote()
+            yield result
+
+
 def _result(function: Callable[[int], Any], bucket: int) -> Any:
     try:
         return function(bucket)

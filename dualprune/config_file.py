@@ -31,6 +31,14 @@ def load_config(place: str | os.PathLike[str] | Location | None = None, override
     return make_config(values)
 
 
+def override_values(overrides: Sequence[str]) -> dict[str, Any]:
+    """Return overrides such as `score.window=5` as nested values, for `make_config`."""
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _apply_override(values, override)
+    return values
+
+
 def make_config(values: Mapping[str, Any]) -> Config:
     """Return the checked configuration of nested plain values."""
     try:

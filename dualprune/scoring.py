@@ -71,12 +71,29 @@ def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
     missing = sorted(set(range(max(store.epochs, default=-1) + 1)) - set(store.epochs))
     if missing:
         raise RunError(
-            f"{store.run}: epoch {missing[0]} has no commit, but later ones have; "
-            f"run `dualprune record {store.run}` to record from there on again"
+            f"{store.run}: epoch {missing[0]} has no commit, but later ones have; {store.remedy(missing[0])}"
         )
+    _check_one_configuration(store)
     if limit is not None and limit > len(store.epochs):
         raise ConfigError(f"score.epochs: {limit} is more than the {len(store.epochs)} epochs recorded in {store.run}")
     return store.epochs[:limit]
+
+
+def _check_one_configuration(store: DynamicsStore) -> None:
+    epochs_of: dict[str, list[int]] = {}
+    for epoch, commit in store.commits.items():
+        epochs_of.setdefault(commit["fingerprint"], []).append(epoch)
+    if len(epochs_of) > 1:
+        groups = sorted(epochs_of.values(), key=lambda epochs: (-len(epochs), epochs))
+        odd = sorted(epoch for group in groups[1:] for epoch in group)
+        raise RunError(
+            f"{store.run}: epochs {_listed(odd)} were recorded under another configuration than epochs "
+            f"{_listed(groups[0])}, so their values do not belong together; {store.remedy(odd[0])}"
+        )
+
+
+def _listed(epochs: Sequence[int]) -> str:
+    return ", ".join(map(str, epochs[:10])) + (f" and {len(epochs) - 10} more" if len(epochs) > 10 else "")
 
 
 def _prepare(run: RunDirectory, name: str, print_: str, force: bool) -> None:

@@ -44,10 +44,10 @@ class TableWriter:
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
-        """Append a table."""
+        """Append a table as one row group, of whatever length."""
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._place, table.schema, **self._options)
-        self._writer.write_table(table)
+        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         self.rows += table.num_rows
 
     def close(self) -> None:

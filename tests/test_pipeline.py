@@ -11,6 +11,7 @@ import pytest
 
 import dualprune
 from dualprune.errors import RunError
+from dualprune.pipeline import run_stages
 from tests.data.test_parquet import write
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -51,6 +52,11 @@ def test_a_parquet_set_is_pruned_and_only_what_changed_is_done_again(
     for stage in ("index", "record", "score.dual"):
         assert f"{stage}: done already, skipped" in caplog.text
     assert "select.beta-0.7: done in" in caplog.text
+
+    # What a damaged file's error tells to do.
+    (run.dynamics / "epoch=0001").delete()
+    run_stages(run, run.load_config(), ["record"])
+    assert dualprune.DynamicsStore(run).epochs == [0, 1, 2]
 
     with pytest.raises(RunError, match=r"belongs to another configuration .*train.lr"):
         dualprune.prune({**config, "train": {"epochs": 4, "batch_size": 16, "lr": 0.01}}, run)

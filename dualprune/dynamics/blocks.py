@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dualprune.dynamics.layout import ROW_GROUP_ROWS, VALID, bucket_name, epoch_name
+from dualprune.dynamics.layout import ROW_GROUP_ROWS, VALID, bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import DataError
 from dualprune.storage import Location
@@ -158,6 +158,5 @@ class _EpochFile:
     def _damaged(self, what: Any) -> DataError:
         return DataError(
             f"{self._place} is missing or damaged ({what}); it should hold the {self._stop - self._start} samples from "
-            f"position {self._start}. Delete the folder {epoch_name(self._epoch)} and run `dualprune record "
-            f"{self._store.run}` to record from epoch {self._epoch} on again"
+            f"position {self._start}; {self._store.remedy(self._epoch)}"
         )

@@ -69,7 +69,7 @@ class DynamicsStore:
 
         The memory behind each is [T, n], so that one epoch's values lie together.
         """
-        names = self._check_columns(columns)
+        names = self.check_columns(columns)
         chosen = self.epochs if epochs is None else list(epochs)
         start, stop = self.index.bucket_range(bucket)
         arrays = {name: np.empty((len(chosen), stop - start), dtype=np.float32) for name in names}
@@ -93,7 +93,7 @@ class DynamicsStore:
         """Return a Ray Dataset keyed by `sample_id`, one block a bucket: sample_id, label, one list [T] a statistic."""
         import ray.data
 
-        names = self._check_columns(columns)
+        names = self.check_columns(columns)
         buckets = ray.data.from_items(
             [{"bucket": b} for b in range(self.num_buckets)], override_num_blocks=self.num_buckets
         )
@@ -103,7 +103,17 @@ class DynamicsStore:
 
         return buckets.map_batches(read, batch_size=1)
 
-    def _check_columns(self, columns: Sequence[str] | None) -> tuple[str, ...]:
+    def remedy(self, epoch: int) -> str:
+        """Return what to do where an epoch is damaged."""
+        if "imported" in self.index.details:
+            return f"import it again: `dualprune store import FILE --run {self.run} --force`"
+        return (
+            f"delete the folder {epoch_name(epoch)} and run `dualprune record {self.run}` to record from epoch {epoch} "
+            "on again"
+        )
+
+    def check_columns(self, columns: Sequence[str] | None) -> tuple[str, ...]:
+        """Return these statistics, or all that every epoch has; a RunError where one was not recorded."""
         if not self.commits:
             raise RunError(f"{self.run} has no recorded epochs; run `dualprune record {self.run}` first")
         if columns is None:

@@ -45,8 +45,9 @@ class DynamicsWriter:
             arrays[name] = dense
         if not seen.all():
             arrays[VALID] = seen
-        options = statistics_options(list(self.columns))
-        return (self.location / epoch_name(epoch) / bucket_name(bucket)).write_table(pa.table(arrays), **options)
+        return (self.location / epoch_name(epoch) / bucket_name(bucket)).write_table(
+            pa.table(arrays), **statistics_options()
+        )
 
     def commit(self, epoch: int, files: Sequence[FileRecord]) -> None:
         """Declare an epoch complete; every bucket must be among `files`."""

@@ -88,7 +88,10 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "statistics": list(columns),
     }
     known = run.manifest("record")
-    more = known is not None and known["summary"]["epochs"] < config.record.epochs
+    # Fewer epochs than were asked for, or than there were: someone took a damaged one away.
+    more = known is not None and (
+        known["summary"]["epochs"] < config.record.epochs or len(DynamicsStore(run).epochs) < known["summary"]["epochs"]
+    )
     with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=True, more=more) as stage:
         if stage.done:
             return

@@ -1,0 +1,70 @@
+"""Commands about the dynamics store: check it, bring dynamics in from elsewhere, hand them out."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from dualprune.cli.app import Force, Overrides, app, console
+from dualprune.errors import DataError
+
+store_app = typer.Typer(no_args_is_help=True, help="About recorded dynamics.")
+app.add_typer(store_app, name="store")
+SHOWN = 50
+
+
+@store_app.command()
+def check(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
+    """Look every recorded file over: presence, rows, checksum, NaN, values out of range."""
+    from dualprune.dynamics.check import check_store
+    from dualprune.dynamics.store import DynamicsStore
+
+    findings = check_store(run)
+    if findings:
+        more = [f"and {len(findings) - SHOWN} more"] if len(findings) > SHOWN else []
+        lines = [*map(str, findings[:SHOWN]), *more]
+        raise DataError(f"{len(findings)} problems in {run}:\n" + "\n".join(lines))
+    store = DynamicsStore(run)
+    console.print(
+        f"{run}: {store.num_samples:,} samples, {len(store.epochs)} epochs, {store.num_buckets} buckets: all is well",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@store_app.command("import")
+def import_(
+    file: Annotated[str, typer.Argument(help=".npy [T, N], .npz, or Parquet in wide or long form.")],
+    run: Annotated[str, typer.Option("--run", help="The run directory to make.")],
+    missing: Annotated[
+        Literal["raise", "keep"], typer.Option(help="raise: a missing value is an error; keep: it stays missing.")
+    ] = "raise",
+    overrides: Overrides = None,
+    force: Force = False,
+) -> None:
+    """Make a run of dynamics that were recorded elsewhere, to score and select."""
+    from dualprune.config_file import override_values
+    from dualprune.exchange.importing import import_file
+
+    import_file(file, run, config=override_values(overrides or ()), missing=missing, force=force)
+    console.print(
+        f"imported into {run}; go on by: dualprune score {run}", markup=False, highlight=False, soft_wrap=True
+    )
+
+
+@store_app.command("export")
+def export_(
+    run: Annotated[str, typer.Argument(help="A run directory.")],
+    to: Annotated[str, typer.Option("--to", help="NAME.npz, or a folder for Parquet files.")],
+    form: Annotated[
+        Literal["wide", "long"], typer.Option(help="Of Parquet: a row a sample, or a row a sample and epoch.")
+    ] = "wide",
+    force: Force = False,
+) -> None:
+    """Write a run's dynamics for other programs."""
+    from dualprune.exchange.exporting import export_dynamics
+
+    count = export_dynamics(run, to, form=form, force=force)
+    console.print(f"exported {count:,} samples to {to}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,126 @@
+"""Looks a run's index and dynamics over for damage: every file, its rows and checksum, every value."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualprune.dynamics.layout import VALID, bucket_name, epoch_name
+from dualprune.dynamics.ranges import outside, value_range
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.run import RunDirectory
+from dualprune.storage import Location
+
+
+class Finding(NamedTuple):
+    """Something wrong: where, what, and what to do."""
+
+    place: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}; {self.remedy}"
+
+
+def check_store(run: RunDirectory | Location | str | os.PathLike[str]) -> list[Finding]:
+    """Return what is wrong with a run's index and dynamics, by bucket and epoch; memory is that of one file a task."""
+    from dualprune.buckets import with_progress
+
+    store = DynamicsStore(run)
+    findings = list(_check_epochs(store))
+    for found in with_progress("check", partial(check_bucket, str(store.run.root.address)), range(store.num_buckets)):
+        findings += found
+    return findings
+
+
+def _check_epochs(store: DynamicsStore) -> Iterator[Finding]:
+    if not store.epochs:
+        yield Finding(str(store.location), "no epoch is committed", store.remedy(0))
+    for epoch in sorted(set(range(max(store.epochs, default=-1) + 1)) - set(store.epochs)):
+        yield Finding(epoch_name(epoch), "it has no commit, but later epochs have", store.remedy(epoch))
+    prints = Counter(commit["fingerprint"] for commit in store.commits.values())
+    for epoch, commit in store.commits.items():
+        if commit["fingerprint"] != prints.most_common(1)[0][0]:
+            yield Finding(epoch_name(epoch), "it was recorded under another configuration", store.remedy(epoch))
+        files = {file["name"] for file in commit["files"]}
+        for bucket in range(store.num_buckets):
+            if bucket_name(bucket) not in files:
+                yield Finding(epoch_name(epoch), f"its commit lacks {bucket_name(bucket)}", store.remedy(epoch))
+
+
+def check_bucket(run: str, bucket: int) -> list[Finding]:
+    """Return what is wrong with one bucket's part of the index and of every epoch."""
+    store = DynamicsStore(run)
+    findings = []
+    ids, problem = _read_index(store, bucket)
+    if problem is not None:
+        remedy = "restore the file from a copy, or begin a new run: without it no one knows whose values are whose"
+        findings.append(Finding(f"index/{bucket_name(bucket)}", problem, remedy))
+    for epoch, commit in store.commits.items():
+        record = next((file for file in commit["files"] if file["name"] == bucket_name(bucket)), None)
+        if record is not None:
+            place = f"{epoch_name(epoch)}/{bucket_name(bucket)}"
+            for problem in _file_problems(store, epoch, bucket, record, commit["columns"], ids):
+                findings.append(Finding(place, problem, store.remedy(epoch)))
+    return findings
+
+
+def _read_index(store: DynamicsStore, bucket: int) -> tuple[Any, str | None]:
+    """Return the ids of a bucket; where its index is damaged, the positions, and what is wrong."""
+    start, stop = store.index.bucket_range(bucket)
+    positions = pa.array(np.arange(start, stop))
+    try:
+        table = store.index.read_bucket(bucket)
+    except (OSError, pa.ArrowInvalid) as error:
+        return positions, f"it is missing or damaged ({error})"
+    if table.num_rows != stop - start:
+        return positions, f"it has {table.num_rows} rows in place of {stop - start}"
+    return table["sample_id"], None
+
+
+def _file_problems(
+    store: DynamicsStore, epoch: int, bucket: int, record: dict[str, Any], columns: list[str], ids: Any
+) -> Iterator[str]:
+    """Give what is wrong with one file; values are looked at only where the file is whole."""
+    start, stop = store.index.bucket_range(bucket)
+    try:
+        content = store.file(epoch, bucket).read_bytes()
+    except OSError:
+        yield "it is missing"
+        return
+    if len(content) != record["bytes"]:
+        yield f"it has {len(content):,} bytes in place of {record['bytes']:,}"
+        return
+    if hashlib.sha256(content).hexdigest() != record["sha256"]:
+        yield "its checksum is not the one that was committed"
+        return
+    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    if not table.num_rows == record["rows"] == stop - start:
+        yield f"it has {table.num_rows} rows, its commit says {record['rows']}, the index {stop - start}"
+        return
+    valid = np.ones(table.num_rows, dtype=bool)
+    if VALID in table.column_names:
+        valid = table[VALID].to_numpy()
+    for name in columns:
+        if name not in table.column_names:
+            yield f"it has no column {name!r}"
+            continue
+        values = table[name].to_numpy()
+        low, high = value_range(name)
+        for wrong, what in (
+            (np.isnan(values) & valid, "NaN"),
+            (outside(name, values) & valid, f"not in [{low:g}, {high:g}]"),
+        ):
+            if wrong.any():
+                row = int(np.flatnonzero(wrong)[0])
+                first = f"{values[row]:g} of sample {ids[row].as_py()!r}"
+                yield f"{int(wrong.sum())} values of {name} are {what}, first {first}"

@@ -1,0 +1,104 @@
+"""Exports a run's dynamics for other programs: .npz arrays [T, N], or Parquet in wide or long form.
+
+What it writes, `import_file` reads.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from functools import partial
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+
+from dualprune.dynamics.blocks import Block, read_blocks
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.errors import RunError
+from dualprune.run import RunDirectory
+from dualprune.storage import Location
+
+Form = Literal["wide", "long"]
+
+
+def export_dynamics(
+    run: RunDirectory | Location | str | os.PathLike[str],
+    to: Location | str | os.PathLike[str],
+    *,
+    form: Form = "wide",
+    force: bool = False,
+) -> int:
+    """Write all committed epochs and return the number of samples.
+
+    Args:
+        run: the run directory.
+        to: a name that ends with .npz, for sample_id and label [N] and one array [T, N] a statistic, made in memory;
+            else a folder, which gets a Parquet file a bucket, block by block.
+        form: wide, a row a sample with one list [T] a statistic; long, a row a sample and epoch that has values.
+        force: replace what is there.
+
+    Raises:
+        RunError: the run has no epochs, or `to` exists.
+    """
+    store = DynamicsStore(run)
+    place = Location.of(to)
+    names = store.check_columns(None)
+    if place.exists():
+        if not force:
+            raise RunError(f"{place} exists; export to another place, or --force to replace it")
+        place.delete()
+    if place.name.endswith(".npz"):
+        _write_arrays(store, names, place)
+        return store.num_samples
+    from dualprune.buckets import with_progress
+
+    work = partial(_write_bucket, str(store.run.root.address), names, place, form)
+    for _ in with_progress("export", work, range(store.num_buckets)):
+        pass
+    return store.num_samples
+
+
+def _write_arrays(store: DynamicsStore, names: tuple[str, ...], place: Location) -> None:
+    index = store.index.read()
+    arrays = {"sample_id": np.asarray(index["sample_id"]), "label": np.asarray(index["label"])}
+    if store.index.id_type == "string":
+        # Of fixed width: objects would have to be pickled.
+        arrays["sample_id"] = arrays["sample_id"].astype(np.str_)
+    for name in names:
+        arrays[name] = np.empty((len(store.epochs), store.num_samples), np.float32)
+    for bucket in range(store.num_buckets):
+        start, stop = store.index.bucket_range(bucket)
+        for name, values in store.read_bucket(bucket, names).items():
+            arrays[name][:, start:stop] = values.T
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **arrays)
+    place.write_bytes(buffer.getvalue())
+
+
+def _write_bucket(run: str, names: tuple[str, ...], folder: Location, form: Form, bucket: int) -> None:
+    store = DynamicsStore(run)
+    tables = _wide if form == "wide" else _long
+    with (folder / f"part-{bucket:05d}.parquet").table_writer(compression="zstd") as writer:
+        for block in read_blocks(store, bucket, names, store.epochs):
+            for table in tables(block, store.epochs):
+                writer.write(table)
+
+
+def _wide(block: Block, epochs: list[int]) -> Iterator[pa.Table]:
+    table = block.index
+    for name, values in block.statistics.items():
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+        table = table.append_column(name, pa.FixedSizeListArray.from_arrays(flat, len(epochs)))
+    yield table
+
+
+def _long(block: Block, epochs: list[int]) -> Iterator[pa.Table]:
+    for row, epoch in enumerate(epochs):
+        columns = {name: values[:, row] for name, values in block.statistics.items()}
+        known = ~np.all([np.isnan(values) for values in columns.values()], axis=0)
+        table = block.index.append_column("epoch", pa.array(np.full(len(known), epoch, np.int32)))
+        for name, values in columns.items():
+            table = table.append_column(name, pa.array(values))
+        yield table if known.all() else table.filter(pa.array(known))

@@ -1,0 +1,249 @@
+"""Brings Parquet in long form, a row a sample and epoch in any order, into wide form, in two passes of tasks.
+
+The first pass cuts the rows by ranges of ids, a file a task with a row group a range; the second reads one range of
+every file and lays it out. The ranges follow one another, so that the samples come out in the order of their ids.
+
+scratch/cut/task=00003.parquet     rows of a part of the input, a row group a range of ids
+scratch/wide/range=00007.parquet   sample_id, label, target_prob_0 … of the samples of a range, by id
+"""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dualprune.dynamics.layout import ROW_GROUP_ROWS
+from dualprune.errors import DataError
+from dualprune.exchange.recorded import LABEL, MOST_EPOCHS, SAMPLE_ID, TARGET_PROB, plain_column
+from dualprune.exchange.wide import ParquetSet, RecordedWide, RowGroup
+from dualprune.storage import Location
+
+EPOCH = "epoch"
+# A task holds so many rows: at 16 bytes each, and as much again for their order.
+TASK_ROWS = 4_000_000
+SAMPLED_IDS = 256
+
+Each = Callable[[Callable[[int], Any], Sequence[int]], Iterator[Any]]
+
+
+def is_long(files: ParquetSet) -> bool:
+    """Return whether the files are in long form."""
+    return SAMPLE_ID in files.schema.names and EPOCH in files.schema.names
+
+
+@dataclass(frozen=True)
+class LongTable:
+    """The input, cut into the parts that a task reads."""
+
+    files: ParquetSet
+    statistics: tuple[str, ...]
+    parts: tuple[tuple[RowGroup, ...], ...]
+    scratch: Location
+    num_ranges: int
+    # Missing values are left missing, and are no error.
+    keep_missing: bool
+
+    @property
+    def name(self) -> str:
+        """What messages call the input."""
+        return self.files.place.name
+
+    @property
+    def columns(self) -> list[str]:
+        """All columns that are read."""
+        return [SAMPLE_ID, EPOCH, *([LABEL] if LABEL in self.files.schema.names else []), *self.statistics]
+
+    def read(self, group: RowGroup, columns: list[str]) -> pa.Table:
+        """Return a row group, with ids, labels and epochs in the types of the store."""
+        table = self.files.read_group(group, columns)
+        arrays = {}
+        for column in columns:
+            whole = column in (SAMPLE_ID, LABEL, EPOCH)
+            arrays[column] = plain_column(self.name, column, table[column]) if whole else table[column]
+            if whole and arrays[column].null_count:
+                raise DataError(f"{self.name}: {arrays[column].null_count} rows of {group.file.name} have no {column}")
+            if not whole:
+                arrays[column] = table[column].cast(pa.float32())
+        return pa.table(arrays)
+
+
+def to_wide(files: ParquetSet, scratch: Location, each: Each, keep_missing: bool) -> RecordedWide:
+    """Return the same dynamics in wide form, in files under `scratch`; a DataError names what is wrong.
+
+    `each(function, numbers)` gives function(number) of each number, in order.
+    """
+    statistics = tuple(name for name in files.schema.names if name not in (SAMPLE_ID, EPOCH, LABEL))
+    if TARGET_PROB not in statistics:
+        raise DataError(f"{files.place.name} has no statistic {TARGET_PROB!r}; it has: {', '.join(files.schema.names)}")
+    for name in statistics:
+        kind = files.schema.field(name).type
+        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
+            raise DataError(f"{files.place.name}: {name} holds {kind}; expected numbers")
+    if not pa.types.is_integer(files.schema.field(EPOCH).type):
+        raise DataError(f"{files.place.name}: epoch holds {files.schema.field(EPOCH).type}; expected whole numbers")
+    num_ranges = -(-files.num_rows // TASK_ROWS)
+    table = LongTable(files, statistics, _grouped(files), scratch, num_ranges, keep_missing)
+    tasks = range(len(table.parts))
+    splitters = pa.array([]) if num_ranges == 1 else _splitters(list(each(partial(_sample, table), tasks)), num_ranges)
+    epochs: set[int] = set()
+    for found in each(partial(_cut, table, splitters), tasks):
+        epochs.update(found)
+        _check_count(table, epochs)
+    first, num_epochs = _consecutive(table, epochs)
+    for _ in each(partial(_lay_out, table, first, num_epochs), range(num_ranges)):
+        pass
+    (scratch / "cut").delete()
+    return RecordedWide(ParquetSet.open(scratch / "wide"), first_epoch=first, name=table.name)
+
+
+def _grouped(files: ParquetSet) -> tuple[tuple[RowGroup, ...], ...]:
+    parts: list[list[RowGroup]] = [[]]
+    for group in files.groups:
+        if parts[-1] and sum(g.num_rows for g in parts[-1]) + group.num_rows > TASK_ROWS:
+            parts.append([])
+        parts[-1].append(group)
+    return tuple(tuple(part) for part in parts)
+
+
+def _sample(table: LongTable, task: int) -> pa.Array:
+    """Return some of the ids of a part: of one row group, as those of a part are of one kind of order."""
+    ids = table.read(table.parts[task][0], [SAMPLE_ID])[SAMPLE_ID].combine_chunks()
+    rows = np.random.default_rng(task).integers(len(ids), size=min(SAMPLED_IDS, len(ids)))
+    return ids.take(pa.array(rows))
+
+
+def _splitters(samples: list[pa.Array], num_ranges: int) -> pa.Array:
+    """Return the ids at which ranges begin, but for the first."""
+    ids = pa.concat_arrays([_array(sample) for sample in samples])
+    ids = ids.take(pc.sort_indices(ids))
+    return ids.take(pa.array(np.arange(1, num_ranges) * len(ids) // num_ranges))
+
+
+def _cut(table: LongTable, splitters: pa.Array, task: int) -> list[int]:
+    """Write a part's rows by range, and return the epochs that they are of."""
+    rows = pa.concat_tables(table.read(group, table.columns) for group in table.parts[task]).combine_chunks()
+    ranges = _range_of(rows[SAMPLE_ID], splitters)
+    order = pa.array(np.argsort(ranges, kind="stable"))
+    ends = np.cumsum(np.bincount(ranges, minlength=table.num_ranges))
+    with (table.scratch / "cut" / f"task={task:05d}.parquet").table_writer(compression="none") as writer:
+        for start, end in zip([0, *ends[:-1]], ends, strict=True):
+            writer.write(rows.take(order[start:end]))
+    return [int(epoch) for epoch in pc.unique(rows[EPOCH]).to_pylist()]
+
+
+def _range_of(ids: pa.ChunkedArray, splitters: pa.Array) -> NDArray[np.uint16]:
+    """Return the range of each id: how many splitters are not above it."""
+    if not len(splitters):
+        return np.zeros(len(ids), np.uint16)
+    known = _array(ids).dictionary_encode()
+    order = pc.sort_indices(known.dictionary)
+    ascending = known.dictionary.take(order)
+    begins = [
+        bisect.bisect_left(range(len(ascending)), value, key=lambda i: ascending[i].as_py())
+        for value in splitters.to_pylist()
+    ]
+    range_of_code = np.empty(len(ascending), np.uint16)
+    range_of_code[np.asarray(order)] = np.searchsorted(begins, np.arange(len(ascending)), side="right")
+    found: NDArray[np.uint16] = range_of_code[np.asarray(known.indices)]
+    return found
+
+
+def _check_count(table: LongTable, epochs: set[int]) -> None:
+    if len(epochs) > MOST_EPOCHS:
+        raise DataError(f"{table.name} has more than {MOST_EPOCHS} different values of epoch; are they steps?")
+
+
+def _consecutive(table: LongTable, epochs: set[int]) -> tuple[int, int]:
+    first, last = min(epochs), max(epochs)
+    lost = sorted(set(range(first, last + 1)) - epochs)[:5] if last - first < 10 * MOST_EPOCHS else []
+    if len(epochs) != last - first + 1:
+        raise DataError(
+            f"{table.name} has epochs {first} … {last}, but none of the rows are of epoch "
+            f"{', '.join(map(str, lost)) or 'numbers between'}; epochs must follow one another"
+        )
+    return first, len(epochs)
+
+
+def _lay_out(table: LongTable, first: int, num_epochs: int, number: int) -> None:
+    """Write the samples of one range, ascending by id."""
+    rows = pa.concat_tables(_read_ranges(table, number))
+    known = _array(rows[SAMPLE_ID]).dictionary_encode()
+    order = pc.sort_indices(known.dictionary)
+    ids = known.dictionary.take(order)
+    rank = np.empty(len(ids), np.int64)
+    rank[np.asarray(order)] = np.arange(len(ids))
+    samples, epochs = rank[np.asarray(known.indices)], np.asarray(rows[EPOCH]) - first
+    del known
+    _check_once_each(table, ids, samples * num_epochs + epochs, first, num_epochs)
+    columns: dict[str, Any] = {SAMPLE_ID: ids}
+    if LABEL in table.columns:
+        columns[LABEL] = _labels(table, ids, samples, rows[LABEL])
+    for name in table.statistics:
+        values = np.full((num_epochs, len(ids)), np.nan, np.float32)
+        values[epochs, samples] = rows[name].to_numpy()
+        columns.update({f"{name}_{epoch}": values[epoch] for epoch in range(num_epochs)})
+    place = table.scratch / "wide" / f"range={number:05d}.parquet"
+    options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    with place.table_writer(**options) as writer:
+        for start in range(0, len(ids), ROW_GROUP_ROWS):
+            writer.write(pa.table(columns).slice(start, ROW_GROUP_ROWS))
+
+
+def _read_ranges(table: LongTable, number: int) -> Iterator[pa.Table]:
+    for task in range(len(table.parts)):
+        with (table.scratch / "cut" / f"task={task:05d}.parquet").open_input() as stream:
+            yield pq.ParquetFile(stream).read_row_group(number, use_threads=False)
+
+
+def _check_once_each(table: LongTable, ids: pa.Array, cells: NDArray[np.int64], first: int, num_epochs: int) -> None:
+    counts = np.bincount(cells, minlength=len(ids) * num_epochs)
+    for wrong, what in (
+        (counts > 1, "stand more than once"),
+        (counts == 0, "are missing"),
+    ):
+        at = np.flatnonzero(wrong)
+        if not len(at) or (what == "are missing" and table.keep_missing):
+            continue
+        such = ", ".join(
+            f"sample {ids[int(cell) // num_epochs].as_py()!r} in epoch {int(cell) % num_epochs + first}"
+            + (f" ({counts[cell]} times)" if counts[cell] else "")
+            for cell in at[:5]
+        )
+        remedy = (
+            "keep one row of each sample and epoch"
+            if what != "are missing"
+            else ("every sample needs a row of every epoch, or set --missing keep to leave those values missing")
+        )
+        raise DataError(f"{table.name}: {len(at)} pairs of sample and epoch {what}, such as {such}; {remedy}")
+
+
+def _labels(table: LongTable, ids: pa.Array, samples: NDArray[np.int64], labels: pa.ChunkedArray) -> pa.Array:
+    """Return the label of each sample; a DataError where its rows differ."""
+    codes = _array(labels).dictionary_encode()
+    code = np.empty(len(ids), np.int64)
+    indices = np.asarray(codes.indices)
+    code[samples] = indices
+    other = np.flatnonzero(code[samples] != indices)
+    if len(other):
+        row = int(other[0])
+        both = sorted(map(str, {labels[row].as_py(), codes.dictionary[int(code[samples[row]])].as_py()}))
+        raise DataError(
+            f"{table.name}: sample {ids[int(samples[row])].as_py()!r} has several labels: {' and '.join(both)}; "
+            "give it one"
+        )
+    return codes.dictionary.take(pa.array(code))
+
+
+def _array(column: Any) -> pa.Array:
+    if isinstance(column, pa.ChunkedArray):
+        return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return column
