@@ -12,7 +12,6 @@ from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from dualprune.config import BalanceConfig, SelectConfig, StableConfig
 from dualprune.hashing import hash_ids
@@ -68,6 +67,9 @@ def snapshot(
 
     `sample_ids` [m] are a numpy or an Arrow array.
     """
+    # Imported here, as scipy's statistics take a second to import.
+    from scipy.stats import rankdata
+
     usable = np.flatnonzero(np.isfinite(score))
     rank = np.full(len(score), np.nan)
     rank[usable] = rankdata(score[usable])
