@@ -30,7 +30,7 @@ from dualprune.config_file import make_config
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.dynamics.layout import bucket_name
 from dualprune.run import RunDirectory
-from dualprune.scoring import fast_encoding
+from dualprune.score_files import fast_encoding
 
 BUCKET_ROWS = 1_000_000
 RATIO = 0.9

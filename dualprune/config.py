@@ -78,10 +78,33 @@ class TrainConfig(Section):
     seed: NonNegativeInt = 0
 
 
+class StableConfig(Section):
+    """When `record.stop: stable` stops: scores and kept sets are compared with those of some epochs before."""
+
+    overlap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
+        0.9, description="Least share of the kept set that both keep, at every ratio of `select.ratio`."
+    )
+    correlation: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(
+        0.95, description="Least rank correlation (Spearman's) of the scores."
+    )
+    lag: PositiveInt = Field(3, description="Compare with the scores of so many epochs before.")
+    patience: PositiveInt = Field(2, description="Stop when both held for so many epochs, one after the other.")
+    max_samples: PositiveInt = Field(1_000_000, description="Compare so many samples at most, chosen by hash.")
+
+
 class RecordConfig(Section):
     """Which training dynamics are recorded, and for how long."""
 
-    epochs: PositiveInt = Field(30, description="Train and record so many epochs, then stop.")
+    epochs: PositiveInt = Field(30, description="Train and record so many epochs, then stop; with `stable`, at most.")
+    stop: Literal["fixed", "stable"] = Field(
+        "fixed", description="Stop after `epochs`, or as soon as scores and kept sets have settled."
+    )
+    stable: StableConfig = StableConfig()
+    online: bool = Field(
+        True,
+        description="Score while recording: the score stage has nothing to read then. Takes 4 · (window + 4) bytes of "
+        "memory a sample, shared out over the workers.",
+    )
     statistics: list[str] | None = Field(
         None, description="Statistics to record; null: those that the methods in `score.methods` need."
     )
@@ -225,5 +248,21 @@ class Config(Section):
             raise ValueError(
                 f"score.window: {self.score.window} epochs do not fit into {used} recorded epochs; "
                 "record more epochs or use a shorter window"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _can_stop(self) -> Config:
+        record, rule = self.record, self.record.stable
+        if record.stop == "fixed":
+            return self
+        if not record.online:
+            raise ValueError("record.online: false, but record.stop: stable follows the scores; set it to true")
+        least = self.score.window + rule.lag + rule.patience - 1
+        if least > record.epochs:
+            raise ValueError(
+                f"record.stop: stable cannot stop before {least} epochs (score.window {self.score.window} + "
+                f"record.stable.lag {rule.lag} + record.stable.patience {rule.patience} - 1), but record.epochs is "
+                f"{record.epochs}; record more epochs or lower one of the others"
             )
         return self

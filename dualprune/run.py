@@ -54,6 +54,11 @@ class RunDirectory:
         return self.root / "dynamics"
 
     @property
+    def stability(self) -> Location:
+        """How much the scores moved from epoch to epoch, where recording followed it."""
+        return self.root / "dynamics" / "stability.json"
+
+    @property
     def checkpoints(self) -> Location:
         """The model checkpoints of recording."""
         return self.root / "checkpoints"

@@ -46,6 +46,28 @@ def status_table(run: RunDirectory) -> Table:
     return table
 
 
+def stability_table(run: RunDirectory) -> Table | None:
+    """Return how much scores and kept sets moved, an epoch a row; None where recording did not follow it."""
+    if not run.stability.exists():
+        return None
+    measured = run.stability.read_json()
+    rule, settled = measured["rule"], measured["settled"]
+    looked_at = f"{measured['samples']:,} of {measured['of_samples']:,} samples"
+    table = Table(
+        title=f"{measured['score']} scores and {measured['sampler']} selections against {rule['lag']} epochs before "
+        f"({looked_at})",
+        caption="not settled" if settled is None else f"settled by epoch {settled}",
+    )
+    table.add_column("epoch", justify="right")
+    table.add_column(f"correlation (≥ {rule['correlation']:g})", justify="right")
+    for ratio in measured["ratios"]:
+        table.add_column(f"overlap at {ratio:g} (≥ {rule['overlap']:g})", justify="right")
+    for row in measured["epochs"]:
+        overlaps = (f"{overlap:.3f}" for overlap in row["overlap"].values())
+        table.add_row(str(row["epoch"]), f"{row['correlation']:.3f}", *overlaps)
+    return table
+
+
 def _short(value: Any) -> str:
     if isinstance(value, dict):
         return "/".join(f"{name} {_short(item)}" for name, item in value.items() if item)

@@ -20,9 +20,11 @@ app.add_typer(config_app, name="config")
 @app.command()
 def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
     """Show what is done, what is missing and what it cost."""
-    from dualprune.status import status_table
+    from dualprune.status import stability_table, status_table
 
     console.print(status_table(RunDirectory(run)))
+    if (table := stability_table(RunDirectory(run))) is not None:
+        console.print(table)
 
 
 @app.command()

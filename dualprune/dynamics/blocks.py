@@ -80,6 +80,18 @@ def read_blocks(
             yield Block(first, table, {name: buffer[:, :count].T for name, buffer in buffers[number % 2].items()})
 
 
+def read_epoch(store: DynamicsStore, bucket: int, columns: Sequence[str], epoch: int) -> dict[str, np.ndarray]:
+    """Return one epoch of a bucket, float32 [n] a statistic, NaN where a value is missing; errors as `read_blocks`."""
+    start, stop = store.index.bucket_range(bucket)
+    values = {name: np.empty(stop - start, np.float32) for name in columns}
+    file = _EpochFile(store, epoch, bucket, tuple(columns))
+    try:
+        file.read_into(values, stop - start)
+    finally:
+        file.close()
+    return values
+
+
 class _Rows:
     """A Parquet file read from its start, so many rows at a time, row group by row group."""
 

@@ -28,9 +28,15 @@ class DynamicsWriter:
     fingerprint: str
 
     def write_bucket(self, epoch: int, bucket: int, positions: np.ndarray, values: np.ndarray) -> FileRecord:
-        """Lay values [columns, m] of positions [m] out densely and write the bucket's file.
+        """Lay values [columns, m] of positions [m] out densely and write the bucket's file; see `lay_out`."""
+        return self.write_dense(epoch, bucket, *self.lay_out(bucket, positions, values))
 
-        A position that comes twice keeps its last value. One that does not come is marked as missing.
+    def lay_out(
+        self, bucket: int, positions: np.ndarray, values: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """Return float32 [n] a statistic, in position order, and bool [n]: which samples came.
+
+        A position that comes twice keeps its last value. One that does not come has NaN.
         """
         start, stop = self.index.bucket_range(bucket)
         rows = positions - start
@@ -43,11 +49,13 @@ class DynamicsWriter:
             dense = np.full(stop - start, np.nan, dtype=np.float32)
             dense[rows] = column
             arrays[name] = dense
-        if not seen.all():
-            arrays[VALID] = seen
-        return (self.location / epoch_name(epoch) / bucket_name(bucket)).write_table(
-            pa.table(arrays), **statistics_options()
-        )
+        return arrays, seen
+
+    def write_dense(self, epoch: int, bucket: int, arrays: dict[str, np.ndarray], seen: np.ndarray) -> FileRecord:
+        """Write the bucket's file from what `lay_out` gave; what did not come is marked as missing."""
+        columns = arrays if seen.all() else {**arrays, VALID: seen}
+        place = self.location / epoch_name(epoch) / bucket_name(bucket)
+        return place.write_table(pa.table(columns), **statistics_options())
 
     def commit(self, epoch: int, files: Sequence[FileRecord]) -> None:
         """Declare an epoch complete; every bucket must be among `files`."""

@@ -162,6 +162,7 @@ class Dual(ScoreMethod):
 
     name: ClassVar[str] = "dual"
     requires: ClassVar[tuple[str, ...]] = (STATISTIC,)
+    has_mean_prob: ClassVar[bool] = True
     window: int = WINDOW
 
     @classmethod

@@ -47,6 +47,8 @@ class ScoreMethod(ABC):
 
     name: ClassVar[str]
     requires: ClassVar[tuple[str, ...]]
+    # Whether `mean_prob` comes with the scores; otherwise who needs it adds it up.
+    has_mean_prob: ClassVar[bool] = False
 
     @classmethod
     @abstractmethod

@@ -20,7 +20,7 @@ from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
 from dualprune.ray_session import ensure_ray, user_errors
 from dualprune.run import RunDirectory, Stage
-from dualprune.scoring import fast_encoding
+from dualprune.score_files import fast_encoding
 from dualprune.selection.bucketed import Bucket, Scores
 from dualprune.selection.drawing import Constraints, Drawn, draw_all
 from dualprune.selection.duplicates import find_duplicates

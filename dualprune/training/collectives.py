@@ -46,14 +46,18 @@ def from_rank_zero(value: Any) -> Any:
     return box[0]
 
 
+def owned_buckets(index: SampleIndex) -> range:
+    """Return the buckets that this rank owns: bucket b belongs to rank b modulo the number of ranks."""
+    return range(rank(), index.num_buckets, world_size())
+
+
 def send_to_owners(
     positions: torch.Tensor, values: torch.Tensor, index: SampleIndex
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
     """Bring the values of every sample to the rank that owns its bucket: one all-to-all.
 
     Takes positions int64 [m] and values float32 [columns, m] of the samples that this rank saw; returns, for each
-    bucket that this rank owns, the positions [n] and values [columns, n] that any rank saw. Bucket b belongs to rank
-    b modulo the number of ranks.
+    bucket that this rank owns, the positions [n] and values [columns, n] that any rank saw.
     """
     num_ranks = world_size()
     if num_ranks > 1:
@@ -69,7 +73,7 @@ def send_to_owners(
     mine_values = values.cpu().numpy()
     buckets = mine // index.bucket_rows
     parts = {}
-    for bucket in range(rank(), index.num_buckets, num_ranks):
+    for bucket in owned_buckets(index):
         inside = np.flatnonzero(buckets == bucket)
         parts[bucket] = (mine[inside], mine_values[:, inside])
     return parts

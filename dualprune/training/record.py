@@ -14,11 +14,12 @@ from dualprune.data.resident import ResidentData, load_resident
 from dualprune.data.source import Source, open_source
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.dynamics.store import DynamicsStore
-from dualprune.errors import DataError
+from dualprune.errors import ConfigError, DataError
 from dualprune.progress import shown
 from dualprune.ray_session import cluster_gpus, ensure_ray, num_workers, user_errors, uses_gpu
 from dualprune.run import RunDirectory
 from dualprune.scores.registry import SCORES
+from dualprune.stability import settled_at
 from dualprune.storage import Location
 from dualprune.training.record_worker import RecordJob, record_worker
 from dualprune.training.statistics import STATISTICS
@@ -68,9 +69,13 @@ def statistics_of(config: Config) -> tuple[str, ...]:
 def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> None:
     """Record the first `record.epochs` epochs; what an interrupted or shorter recording left is built upon.
 
+    With `record.stop: stable` it ends as soon as the scores have settled. With `record.online` the workers leave the
+    score stage done, too.
+
     A run directory that was begun with other data, model or recipe is a RunError, unless `force` is given.
     """
     columns = statistics_of(config)
+    _check_followed(config, columns)
     source = open_source(config.data)
     data_settings = {
         "data": config.data.model_dump(exclude=_PLACES, mode="json"),
@@ -88,10 +93,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "statistics": list(columns),
     }
     known = run.manifest("record")
-    # Fewer epochs than were asked for, or than there were: someone took a damaged one away.
-    more = known is not None and (
-        known["summary"]["epochs"] < config.record.epochs or len(DynamicsStore(run).epochs) < known["summary"]["epochs"]
-    )
+    more = known is not None and not _enough(run, config, known["summary"]["epochs"])
     with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=True, more=more) as stage:
         if stage.done:
             return
@@ -99,6 +101,35 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             run.dynamics.delete()
             run.checkpoints.delete()
         stage.summary = _record(run, config, source, columns, stage.fingerprint)
+
+
+def _enough(run: RunDirectory, config: Config, num_epochs: int) -> bool:
+    """Return whether a finished recording of so many epochs is what the configuration asks for.
+
+    One that has stopped is not opened again because other samples are to be kept, but where `record.stable` would not
+    have let it stop.
+    """
+    if len(DynamicsStore(run).epochs) < num_epochs:
+        # Someone took a damaged one away.
+        return False
+    if num_epochs >= config.record.epochs:
+        return True
+    if config.record.stop == "fixed" or not run.stability.exists():
+        return False
+    measured, rule = run.stability.read_json(), config.record.stable
+    if any(measured["rule"][name] != getattr(rule, name) for name in ("lag", "max_samples")):
+        return False
+    return settled_at(measured["epochs"], rule, config.score.epochs or 0) is not None
+
+
+def _check_followed(config: Config, columns: tuple[str, ...]) -> None:
+    """Raise a ConfigError where `record.stop: stable` would follow scores of a statistic that is not recorded."""
+    missing = [name for name in SCORES[config.select_score].requires if name not in columns]
+    if config.record.stop == "stable" and missing:
+        raise ConfigError(
+            f"record.statistics: {missing[0]!r} is not among {', '.join(columns)}, but record.stop: stable follows the "
+            f"scores of {config.select_score!r}, which need it; record it as well"
+        )
 
 
 def _build_index(run: RunDirectory, config: Config, source: Source, fingerprint: str) -> dict[str, Any]:
@@ -130,9 +161,12 @@ def _record(
             job = RecordJob(config, str(run.root.address), columns, fingerprint, data, board)
             result = fit(record_worker, job, workers, run.checkpoints, f"record-{fingerprint}", config)
     epochs = DynamicsStore(run).epochs
-    assert len(epochs) >= config.record.epochs, f"recording ended with epochs {epochs} committed"
+    assert epochs == list(range(result["epochs"])), f"recording ended with epochs {epochs} committed"
+    if result["settled"]:
+        logger.info("the scores have settled after %d of at most %d epochs", len(epochs), config.record.epochs)
     return {
         "epochs": len(epochs),
+        "stopped_by": "stable" if result["settled"] else "record.epochs",
         "statistics": list(columns),
         "workers": workers.count,
         "device": result["device"],

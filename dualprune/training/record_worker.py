@@ -22,6 +22,8 @@ from dualprune.training import checkpoint, collectives
 from dualprune.training.loop import EpochResult, Trainer
 from dualprune.training.models import build_model
 from dualprune.training.recorder import EpochRecorder
+from dualprune.training.running_scores import RunningScores
+from dualprune.training.stability_watch import StabilityWatch
 
 logger = logging.getLogger(__name__)
 
@@ -56,29 +58,64 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     writer = DynamicsWriter(run.dynamics, store.index, job.columns, job.fingerprint)
     first = _resume(trainer, store, writer, run, job)
     capacity = loader.num_steps * -(-config.train.batch_size // collectives.world_size())
-    recorder = EpochRecorder(writer, capacity, device)
+    scores = RunningScores.from_config(config, store.index, job.columns)
+    recorder = EpochRecorder(writer, capacity, device, scores)
+    watch = _watch(run, config, store, scores)
+    for epoch in range(first):
+        recorder.replay(store, epoch)
+        if watch is not None:
+            recorder.commit()
+            watch.after(epoch)
     started = time.monotonic()
     accuracy = float("nan")
-    for epoch in range(first, config.record.epochs):
+    num_epochs = first
+    while num_epochs < config.record.epochs and (watch is None or watch.settled is None):
+        epoch, num_epochs = num_epochs, num_epochs + 1
         epoch_started = time.monotonic()
         result = trainer.train_epoch(loader, epoch, recorder.record)
         accuracy = result.accuracy
         trained_s = time.monotonic() - epoch_started
         recorder.end_epoch(epoch)
+        note = f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}"
+        last = num_epochs == config.record.epochs
+        if watch is not None and watch.measures(epoch):
+            # At once: to stop an epoch earlier is worth more than to write while the next one trains.
+            recorder.commit()
+            watch.after(epoch)
+            last = last or watch.settled is not None
+            note = ", ".join(filter(None, [note, watch.words()]))
         if collectives.rank() == 0:
-            _publish(run, config, epoch, result, store.num_samples / trained_s, recorder.commit_s)
-            job.board.set.remote(epoch + 1, f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}")
-        last = epoch + 1 == config.record.epochs
+            planned = num_epochs if last else config.record.epochs
+            _publish(run, epoch, planned, result, store.num_samples / trained_s, recorder.commit_s)
+            job.board.set.remote(num_epochs, note)
         if last:
-            recorder.close()
-        if last or (epoch + 1) % config.record.checkpoint_every == 0:
+            recorder.commit()
+        if last or num_epochs % config.record.checkpoint_every == 0:
             _report(trainer, epoch, result.loss)
-    trained = max(config.record.epochs - first, 0) * store.num_samples
+    recorder.close()
+    trained = (num_epochs - first) * store.num_samples
+    trained_s = time.monotonic() - started
+    if scores is not None:
+        scores.write(run, config, num_epochs)
     return {
+        "epochs": num_epochs,
+        "settled": watch is not None and watch.settled is not None,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "samples_per_s": round(trained / (time.monotonic() - started), 1),
+        "samples_per_s": round(trained / trained_s, 1),
         "train_accuracy": accuracy,
     }
+
+
+def _watch(
+    run: RunDirectory, config: Config, store: DynamicsStore, scores: RunningScores | None
+) -> StabilityWatch | None:
+    if config.record.stop == "stable":
+        assert scores is not None, "the configuration is checked for scores to follow"
+        return StabilityWatch(run, config, store.index, scores)
+    if collectives.rank() == 0:
+        # What an earlier recording measured is not gone on with.
+        run.stability.delete()
+    return None
 
 
 def prepare_process(config: Config) -> None:
@@ -130,11 +167,11 @@ def _resume(trainer: Trainer, store: DynamicsStore, writer: DynamicsWriter, run:
 
 
 def _publish(
-    run: RunDirectory, config: Config, epoch: int, result: EpochResult, samples_per_s: float, commit_s: float
+    run: RunDirectory, epoch: int, planned: int, result: EpochResult, samples_per_s: float, commit_s: float
 ) -> None:
     values = {
         "dualprune_epoch": epoch,
-        "dualprune_epochs_planned": config.record.epochs,
+        "dualprune_epochs_planned": planned,
         "dualprune_samples_per_second": samples_per_s,
         "dualprune_loss": result.loss,
         "dualprune_train_accuracy": result.accuracy,

@@ -1,7 +1,8 @@
 """Records statistics while training: (positions, logits, targets) of each step in, committed epochs out.
 
 A step costs a few kernels on the device and no synchronisation. At the end of an epoch the values travel to the owners
-of their buckets; each owner writes its files in a background thread while the next epoch trains.
+of their buckets; each owner writes its files, and brings its running scores up to date, in a background thread while
+the next epoch trains.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
+from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.storage import FileRecord
 from dualprune.training import collectives
+from dualprune.training.running_scores import RunningScores
 from dualprune.training.statistics import compute_statistics
 
 
@@ -49,17 +52,26 @@ class EpochBuffer:
 
 
 class EpochRecorder:
-    """One rank's part in recording. `record`, `end_epoch` and `close` are called by every rank alike.
+    """One rank's part in recording. Every method is called by every rank alike.
 
     `commit_s` is for how many seconds the last commit held this rank up: the wait for all ranks' files, and the record.
     """
 
-    def __init__(self, writer: DynamicsWriter, capacity: int, device: torch.device) -> None:
+    def __init__(
+        self, writer: DynamicsWriter, capacity: int, device: torch.device, scores: RunningScores | None = None
+    ) -> None:
         self._writer = writer
+        self._scores = scores
         self._buffer = EpochBuffer(len(writer.columns), capacity, device)
         self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="dynamics-writer")
         self.commit_s = 0.0
         self._pending: tuple[int, Future[list[FileRecord]]] | None = None
+        self._replays: list[Future[None]] = []
+
+    def replay(self, store: DynamicsStore, epoch: int) -> None:
+        """Bring the running scores up to a committed epoch of the store, the next one, in the background."""
+        if self._scores is not None:
+            self._replays.append(self._pool.submit(self._scores.replay, store, epoch))
 
     def record(self, positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
         """Add a step: positions int64 [b] (-1 for padding), logits [b, K], targets int64 [b], all on the device."""
@@ -67,19 +79,29 @@ class EpochRecorder:
 
     def end_epoch(self, epoch: int) -> None:
         """Send the epoch's values to their owners, start writing them, and commit the epoch before."""
-        self._commit_pending()
+        self.commit()
         parts = collectives.send_to_owners(*self._buffer.take(), self._writer.index)
         self._pending = (epoch, self._pool.submit(self._write, epoch, parts))
 
     def close(self) -> None:
-        """Wait for the last epoch's files and commit it."""
-        self._commit_pending()
+        """Commit the last epoch, and end the background thread."""
+        self.commit()
         self._pool.shutdown()
 
     def _write(self, epoch: int, parts: dict[int, tuple[np.ndarray, np.ndarray]]) -> list[FileRecord]:
-        return [self._writer.write_bucket(epoch, bucket, *part) for bucket, part in parts.items()]
+        files = []
+        for bucket, part in parts.items():
+            dense, seen = self._writer.lay_out(bucket, *part)
+            files.append(self._writer.write_dense(epoch, bucket, dense, seen))
+            if self._scores is not None:
+                self._scores.update(epoch, bucket, dense)
+        return files
 
-    def _commit_pending(self) -> None:
+    def commit(self) -> None:
+        """Wait for the last epoch's files, if they are not committed, and commit them; the running scores have it."""
+        for job in self._replays:
+            job.result()
+        self._replays.clear()
         if self._pending is None:
             return
         epoch, written = self._pending

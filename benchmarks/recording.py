@@ -1,0 +1,153 @@
+"""Measures scoring while recording, and stopping when scores settle: the figures of docs/recording.md.
+
+    python benchmarks/recording.py cost --samples 4000000
+    python benchmarks/recording.py stop RUN [OTHER_RUN]
+
+`cost` feeds made-up epochs of one owner to the running scores and prints seconds and bytes, beside those of writing the
+same epochs; and what one measurement of stability takes. `stop` takes a run that recorded all its epochs, and prints
+where each rule of `record.stable` would have stopped it, and how much of what all epochs select it would have kept.
+OTHER_RUN, the same with another `train.seed`, gives the yardstick: what two trainings on all epochs have in common.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+import time
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from dualprune.config import SelectConfig, StableConfig
+from dualprune.dynamics.index import SampleIndex, default_num_buckets
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.dynamics.writer import DynamicsWriter
+from dualprune.run import RunDirectory
+from dualprune.scores import Dual, DualAccumulator
+from dualprune.stability import Snapshot, compare, settled_at, snapshot
+from dualprune.training.running_scores import RunningScores
+
+WINDOW = 10
+RATIOS = [0.3, 0.5, 0.7, 0.9]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    cost = commands.add_parser("cost")
+    cost.add_argument("--samples", type=int, default=4_000_000)
+    cost.add_argument("--epochs", type=int, default=14)
+    stop = commands.add_parser("stop")
+    stop.add_argument("runs", nargs="+", metavar="RUN")
+    stop.add_argument("--c-d", type=float, default=4.0)
+    arguments = parser.parse_args()
+    if arguments.command == "cost":
+        measure_cost(arguments.samples, arguments.epochs)
+    else:
+        measure_stop(arguments.runs, SelectConfig(ratio=RATIOS, c_d=arguments.c_d))
+
+
+def measure_cost(num_samples: int, num_epochs: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        run = RunDirectory(folder)
+        labels = np.zeros(num_samples, dtype=np.int64)
+        index = SampleIndex.build(
+            run.index,
+            [pa.record_batch({"sample_id": pa.array(np.arange(num_samples)), "label": pa.array(labels)})],
+            num_samples=num_samples,
+            num_buckets=default_num_buckets(num_samples, 1),
+            classes=["a", "b"],
+            fingerprint="x",
+        )
+        writer = DynamicsWriter(run.dynamics, index, ("target_prob",), "x")
+        random = np.random.default_rng(0)
+        warm = DualAccumulator(10, 2)
+        for _ in range(3):
+            warm.update(np.zeros(10, np.float32))
+        before = resident_bytes()
+        scores = RunningScores(index, {"dual": Dual(WINDOW)})
+        writes, early, late = [], [], []
+        for epoch in range(num_epochs):
+            for bucket in range(index.num_buckets):
+                start, stop = index.bucket_range(bucket)
+                values = random.random((1, stop - start), dtype=np.float32)
+                started = time.perf_counter()
+                dense, seen = writer.lay_out(bucket, np.arange(start, stop), values)
+                writer.write_dense(epoch, bucket, dense, seen)
+                written = time.perf_counter()
+                scores.update(epoch, bucket, dense)
+                writes.append(written - started)
+                (late if epoch + 1 >= WINDOW else early).append(time.perf_counter() - written)
+        per_million = index.num_buckets * 1e6 / num_samples
+        print(f"{num_samples:,} samples, {index.num_buckets} buckets, {num_epochs} epochs, window {WINDOW}")
+        print(f"write an epoch         {np.mean(writes) * per_million:8.3f} s a million samples")
+        print(f"update, before window  {np.mean(early) * per_million:8.3f} s a million samples")
+        print(f"update, from window on {np.mean(late) * per_million:8.3f} s a million samples")
+        print(f"update / write         {np.mean(late) / np.mean(writes):8.2f}")
+        print(f"memory                 {(resident_bytes() - before) / num_samples:8.1f} bytes a sample")
+    count = min(num_samples, 1_000_000)
+    started = time.perf_counter()
+    first = snapshot(SelectConfig(ratio=RATIOS), random.random(count), random.random(count), np.arange(count))
+    compare(0, first, first)
+    print(f"measure {count:,} samples at {len(RATIOS)} ratios {time.perf_counter() - started:8.2f} s")
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure_stop(runs: list[str], config: SelectConfig) -> None:
+    snaps = [snapshots(run, config) for run in runs]
+    first = snaps[0]
+    last = max(first)
+    print(f"{runs[0]}: {last + 1} epochs, window {WINDOW}, beta at {RATIOS}, c_d {config.c_d:g}")
+    for other, found in zip(runs[1:], snaps[1:], strict=True):
+        row = compare(last, first[last], found[last])
+        print(f"all epochs of {other}, another seed: {words(row['correlation'], row['overlap'])}")
+    print("\nepochs used | correlation and overlap with 3 epochs before | with all epochs")
+    for epoch in first:
+        if epoch - 3 in first:
+            now, whole = compare(epoch, first[epoch], first[epoch - 3]), compare(epoch, first[epoch], first[last])
+            print(
+                f"{epoch + 1:11} | {words(now['correlation'], now['overlap'])} | "
+                f"{words(whole['correlation'], whole['overlap'])}"
+            )
+    print("\nlag overlap correlation patience | epochs used, saved | with all epochs")
+    for lag, overlap, correlation, patience in product((1, 3, 5), (0.85, 0.9, 0.95), (0.9, 0.95, 0.98), (2,)):
+        rows = [compare(epoch, first[epoch], first[epoch - lag]) for epoch in first if epoch - lag in first]
+        rule = StableConfig(overlap=overlap, correlation=correlation, lag=lag, patience=patience)
+        settled = settled_at(rows, rule)
+        text = f"{lag:3} {overlap:7} {correlation:11} {patience:8} | "
+        if settled is None:
+            print(f"{text}does not stop")
+            continue
+        whole = compare(settled, first[settled], first[last])
+        saved = 1 - (settled + 1) / (last + 1)
+        print(f"{text}{settled + 1:3} {saved:4.0%} | {words(whole['correlation'], whole['overlap'])}")
+
+
+def snapshots(run: str, config: SelectConfig) -> dict[int, Snapshot]:
+    """Return the snapshot after each epoch from the first window on."""
+    store = DynamicsStore(run)
+    prob = np.concatenate([store.read_bucket(bucket)["target_prob"] for bucket in range(store.num_buckets)])
+    ids = store.index.read()["sample_id"].combine_chunks()
+    accumulator = DualAccumulator(len(prob), WINDOW)
+    found = {}
+    for epoch in range(prob.shape[1]):
+        accumulator.update(prob[:, epoch])
+        if epoch + 1 >= WINDOW:
+            scored = accumulator.result()
+            assert scored.mean_prob is not None
+            found[epoch] = snapshot(config, scored.score, scored.mean_prob, ids)
+    return found
+
+
+def words(correlation: float, overlap: dict[str, float]) -> str:
+    return f"{correlation:.3f}  " + " ".join(f"{value:.3f}" for value in overlap.values())
+
+
+if __name__ == "__main__":
+    main()
