@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
+from typer.testing import CliRunner
 
+from dualprune.cli.app import app
 from dualprune.config import Config
 from dualprune.config_file import make_config
 from dualprune.dynamics.store import DynamicsStore
@@ -63,10 +66,14 @@ def test_calm_dynamics_settle_as_soon_as_they_may(make_dynamics: MakeDynamics) -
     found = measured(run)
     assert [row["epoch"] for row in found["epochs"]] == [earliest - 1, earliest]
     assert (found["settled"], found["samples"], found["of_samples"]) == (earliest, NUM_SAMPLES, NUM_SAMPLES)
-    table = stability_table(run)
-    assert table is not None
-    assert table.row_count == 2
-    assert table.caption == f"settled by epoch {earliest}"
+    run.save_config(settings())
+    shown = CliRunner().invoke(app, ["status", str(run.root)], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    for text in ("dual scores and beta selections against 2 epochs before", f"settled by epoch {earliest}"):
+        assert text in shown.output
+    last = found["epochs"][-1]
+    rows = [re.findall(r"\d\.\d{3}", line) for line in shown.output.splitlines() if re.match(rf"│ +{earliest} ", line)]
+    assert rows == [[f"{value:.3f}" for value in (last["correlation"], *last["overlap"].values())]]
 
 
 def test_wild_dynamics_do_not_settle(make_dynamics: MakeDynamics) -> None:
