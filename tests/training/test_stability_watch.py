@@ -16,6 +16,7 @@ from dualprune.run import RunDirectory
 from dualprune.scores import dual_and_mean
 from dualprune.stability import compare, measured_select, snapshot
 from dualprune.status import stability_table
+from dualprune.training.record import enough_recorded
 from dualprune.training.running_scores import RunningScores
 from dualprune.training.stability_watch import StabilityWatch
 from tests.conftest import MakeDynamics
@@ -108,6 +109,21 @@ def test_ranks_and_resumes_do_not_change_what_is_decided(make_dynamics: MakeDyna
     run.stability.delete()
     run_on_ranks(watch_rank, 2, str(run.root), config, 15)
     assert measured(run) == alone
+
+
+def test_what_opens_a_recording_again_that_has_stopped(make_dynamics: MakeDynamics) -> None:
+    run = make_dynamics(WILD)
+    rule = {"overlap": 0.5, "correlation": 0.93}
+    watch_rank(0, str(run.root), settings(**rule), 13)
+    assert enough_recorded(run, settings(**rule), 14)
+    assert enough_recorded(run, settings(**rule | {"correlation": 0.9}), 14)
+    assert not enough_recorded(run, settings(**rule | {"correlation": 0.99}), 14)
+    assert not enough_recorded(run, settings(**rule, patience=4), 14)
+    assert not enough_recorded(run, settings(**rule, lag=3), 14)
+    assert not enough_recorded(run, settings(**rule, max_samples=100), 14)
+    fixed = make_config({"record": {"epochs": NUM_EPOCHS}})
+    assert not enough_recorded(run, fixed, 14)
+    assert enough_recorded(run, fixed, NUM_EPOCHS)
 
 
 def test_a_run_without_a_curve_has_no_table(make_dynamics: MakeDynamics) -> None:
