@@ -12,11 +12,10 @@ OTHER_RUN, the same with another `train.seed`, gives the yardstick: what two tra
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
+import tracemalloc
 from itertools import product
-from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -67,7 +66,6 @@ def measure_cost(num_samples: int, num_epochs: int) -> None:
         warm = DualAccumulator(10, 2)
         for _ in range(3):
             warm.update(np.zeros(10, np.float32))
-        before = resident_bytes()
         scores = RunningScores(index, {"dual": Dual(WINDOW)})
         writes, early, late = [], [], []
         for epoch in range(num_epochs):
@@ -87,7 +85,7 @@ def measure_cost(num_samples: int, num_epochs: int) -> None:
         print(f"update, before window  {np.mean(early) * per_million:8.3f} s a million samples")
         print(f"update, from window on {np.mean(late) * per_million:8.3f} s a million samples")
         print(f"update / write         {np.mean(late) / np.mean(writes):8.2f}")
-        print(f"memory                 {(resident_bytes() - before) / num_samples:8.1f} bytes a sample")
+        print(f"memory                 {held_bytes(index) / num_samples:8.1f} bytes a sample")
     count = min(num_samples, 1_000_000)
     started = time.perf_counter()
     first = snapshot(SelectConfig(ratio=RATIOS), random.random(count), random.random(count), np.arange(count))
@@ -95,8 +93,17 @@ def measure_cost(num_samples: int, num_epochs: int) -> None:
     print(f"measure {count:,} samples at {len(RATIOS)} ratios {time.perf_counter() - started:8.2f} s")
 
 
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def held_bytes(index: SampleIndex) -> int:
+    """Return what running scores hold after a window of epochs."""
+    tracemalloc.start()
+    scores = RunningScores(index, {"dual": Dual(WINDOW)})
+    for epoch in range(WINDOW):
+        for bucket in range(index.num_buckets):
+            start, stop = index.bucket_range(bucket)
+            scores.update(epoch, bucket, {"target_prob": np.zeros(stop - start, np.float32)})
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return held
 
 
 def measure_stop(runs: list[str], config: SelectConfig) -> None:

@@ -41,11 +41,11 @@ class Snapshot:
 def subsample(sample_ids: Any, num_samples: int, max_samples: int) -> NDArray[np.int64]:
     """Return which rows of a bucket are looked at, ascending, so that of all buckets they are `max_samples` at most.
 
-    Of `num_samples` samples in all, each bucket gives its share: those of the lowest hash of their id.
+    Of `num_samples` samples in all, each bucket gives its share, one at least: those of the lowest hash of their id.
     """
     if num_samples <= max_samples:
         return np.arange(len(sample_ids))
-    share = len(sample_ids) * max_samples // num_samples
+    share = max(1, len(sample_ids) * max_samples // num_samples)
     lowest: NDArray[np.int64] = np.argsort(hash_ids(sample_ids, SUBSAMPLE_SEED), kind="stable")[:share]
     return np.sort(lowest)
 

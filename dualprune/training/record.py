@@ -93,7 +93,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "statistics": list(columns),
     }
     known = run.manifest("record")
-    more = known is not None and not _enough(run, config, known["summary"]["epochs"])
+    more = known is not None and not enough_recorded(run, config, known["summary"]["epochs"])
     with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=True, more=more) as stage:
         if stage.done:
             return
@@ -103,7 +103,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         stage.summary = _record(run, config, source, columns, stage.fingerprint)
 
 
-def _enough(run: RunDirectory, config: Config, num_epochs: int) -> bool:
+def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
     """Return whether a finished recording of so many epochs is what the configuration asks for.
 
     One that has stopped is not opened again because other samples are to be kept, but where `record.stable` would not

@@ -16,8 +16,8 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
 from dualprune.pipeline import run_stages
 from dualprune.run import RunDirectory
-from dualprune.scores import SCORES
-from dualprune.scoring import run_score
+from dualprune.scores import SCORES, dual
+from dualprune.scoring import read_scores, run_score
 from tests.data.test_parquet import write
 from tests.training.test_running_scores import MeanLoss
 
@@ -89,6 +89,9 @@ def test_a_recording_that_settled_is_done_until_the_thresholds_say_otherwise(
     assert [row["epoch"] for row in measured["epochs"]] == [2, 3, 4, 5]
     assert measured["settled"] is None
     assert run.require("score.dual", "score")["settings"]["epochs"] == 6
+    for bucket in range(3):
+        expected = dual(DynamicsStore(run).read_bucket(bucket)["target_prob"], 2)
+        assert read_scores(run, "dual", bucket)["score"].to_pylist() == expected.tolist()
 
 
 def test_scores_of_a_statistic_that_is_not_recorded_cannot_be_followed(

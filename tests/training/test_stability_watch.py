@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
+from typer.testing import CliRunner
 
+from dualprune.cli.app import app
 from dualprune.config import Config
 from dualprune.config_file import make_config
 from dualprune.dynamics.store import DynamicsStore
@@ -13,6 +16,7 @@ from dualprune.run import RunDirectory
 from dualprune.scores import dual_and_mean
 from dualprune.stability import compare, measured_select, snapshot
 from dualprune.status import stability_table
+from dualprune.training.record import enough_recorded
 from dualprune.training.running_scores import RunningScores
 from dualprune.training.stability_watch import StabilityWatch
 from tests.conftest import MakeDynamics
@@ -63,10 +67,14 @@ def test_calm_dynamics_settle_as_soon_as_they_may(make_dynamics: MakeDynamics) -
     found = measured(run)
     assert [row["epoch"] for row in found["epochs"]] == [earliest - 1, earliest]
     assert (found["settled"], found["samples"], found["of_samples"]) == (earliest, NUM_SAMPLES, NUM_SAMPLES)
-    table = stability_table(run)
-    assert table is not None
-    assert table.row_count == 2
-    assert table.caption == f"settled by epoch {earliest}"
+    run.save_config(settings())
+    shown = CliRunner().invoke(app, ["status", str(run.root)], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, shown.output
+    for text in ("dual scores and beta selections against 2 epochs before", f"settled by epoch {earliest}"):
+        assert text in shown.output
+    last = found["epochs"][-1]
+    rows = [re.findall(r"\d\.\d{3}", line) for line in shown.output.splitlines() if re.match(rf"│ +{earliest} ", line)]
+    assert rows == [[f"{value:.3f}" for value in (last["correlation"], *last["overlap"].values())]]
 
 
 def test_wild_dynamics_do_not_settle(make_dynamics: MakeDynamics) -> None:
@@ -101,6 +109,21 @@ def test_ranks_and_resumes_do_not_change_what_is_decided(make_dynamics: MakeDyna
     run.stability.delete()
     run_on_ranks(watch_rank, 2, str(run.root), config, 15)
     assert measured(run) == alone
+
+
+def test_what_opens_a_recording_again_that_has_stopped(make_dynamics: MakeDynamics) -> None:
+    run = make_dynamics(WILD)
+    rule = {"overlap": 0.5, "correlation": 0.93}
+    watch_rank(0, str(run.root), settings(**rule), 13)
+    assert enough_recorded(run, settings(**rule), 14)
+    assert enough_recorded(run, settings(**rule | {"correlation": 0.9}), 14)
+    assert not enough_recorded(run, settings(**rule | {"correlation": 0.99}), 14)
+    assert not enough_recorded(run, settings(**rule, patience=4), 14)
+    assert not enough_recorded(run, settings(**rule, lag=3), 14)
+    assert not enough_recorded(run, settings(**rule, max_samples=100), 14)
+    fixed = make_config({"record": {"epochs": NUM_EPOCHS}})
+    assert not enough_recorded(run, fixed, 14)
+    assert enough_recorded(run, fixed, NUM_EPOCHS)
 
 
 def test_a_run_without_a_curve_has_no_table(make_dynamics: MakeDynamics) -> None:
