@@ -22,7 +22,7 @@ from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.layout import COMMIT, bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError, RunError
-from dualprune.progress import shown
+from dualprune.progress import counted
 from dualprune.ray_session import ensure_ray, user_errors
 from dualprune.run import RunDirectory, Stage
 from dualprune.scores.registry import SCORES, ScoreMethod
@@ -116,10 +116,10 @@ def _score(
     ensure_ray(config.scaling)
     buckets = range(store.num_buckets)
     missing = [b for b in buckets if any(not (run.scores(name) / bucket_name(b)).exists() for name in methods)]
-    with user_errors(), shown("score", total=len(missing)) as board:
+    with user_errors(), counted("score", total=len(missing)) as one_more:
         job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan)
         for _ in over_buckets(partial(score_bucket, job), missing):
-            board.add.remote()
+            one_more()
     for name, stage in stages.items():
         files = [run.scores(name) / bucket_name(bucket) for bucket in buckets]
         rows = [num_rows(file) for file in files]
