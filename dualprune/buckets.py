@@ -53,17 +53,17 @@ def with_progress(title: str, function: Callable[[int], Any], buckets: Sequence[
     One bucket alone is not worth a cluster, and is worked on here.
     """
     from dualprune.config import ScalingConfig
-    from dualprune.progress import shown
+    from dualprune.progress import counted
     from dualprune.ray_session import ensure_ray
 
     if len(buckets) == 1:
         yield function(buckets[0])
         return
     ensure_ray(ScalingConfig())
-    with shown(title, total=len(buckets)) as board:
+    with counted(title, total=len(buckets)) as one_more:
         for result in over_buckets(function, buckets):
-            board.add.remote()
             yield result
+            one_more()
 
 
 def _result(function: Callable[[int], Any], bucket: int) -> Any:

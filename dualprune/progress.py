@@ -1,10 +1,10 @@
-"""Progress of what runs on other processes: workers report to a small actor, the driver draws a bar from it."""
+"""Progress bars: of what workers report to a small actor, and of what the driver sees coming in itself."""
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -53,7 +53,15 @@ def shown(title: str, total: int) -> Iterator[Any]:
         ray.kill(board)
 
 
-def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
+@contextmanager
+def counted(title: str, total: int) -> Iterator[Callable[[], None]]:
+    """Give a function to call here when one more item is done; a bar, without an actor."""
+    with _bar() as bar:
+        task = bar.add_task(title, total=total, note="")
+        yield lambda: bar.advance(task)
+
+
+def _bar() -> Progress:
     columns = (
         TextColumn("{task.description:<10}"),
         BarColumn(),
@@ -62,8 +70,12 @@ def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
+    return Progress(*columns, console=Console(stderr=True), disable=not on_terminal())
+
+
+def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
     before = ("", -1)
-    with Progress(*columns, console=Console(stderr=True), disable=not on_terminal()) as bar:
+    with _bar() as bar:
         task = bar.add_task(title, total=total, note="")
         ended = False
         while not ended:

@@ -17,7 +17,7 @@ from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError, RunError
-from dualprune.progress import shown
+from dualprune.progress import counted
 from dualprune.ray_session import ensure_ray, user_errors
 from dualprune.run import RunDirectory
 from dualprune.score_files import (
@@ -92,10 +92,10 @@ def _score(
 ) -> None:
     ensure_ray(config.scaling)
     missing = missing_buckets(run, methods, range(store.num_buckets))
-    with user_errors(), shown("score", total=len(missing)) as board:
+    with user_errors(), counted("score", total=len(missing)) as one_more:
         job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan)
         for _ in over_buckets(partial(score_bucket, job), missing):
-            board.add.remote()
+            one_more()
 
 
 def score_bucket(job: ScoreJob, bucket: int) -> int:
