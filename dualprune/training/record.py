@@ -68,7 +68,7 @@ def statistics_of(config: Config) -> tuple[str, ...]:
 def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> None:
     """Record the first `record.epochs` epochs; what an interrupted or shorter recording left is built upon.
 
-    A run directory that was begun with other data, model or recipe is a RunError, unless `force` is given.
+    A run directory that recorded other data, or with another model or recipe, is a RunError, unless `force` is given.
     """
     columns = statistics_of(config)
     source = open_source(config.data)
@@ -76,7 +76,9 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "data": config.data.model_dump(exclude=_PLACES, mode="json"),
         "source": source.fingerprint(),
     }
-    with run.stage("index", data_settings, force=force, protect=True) as index_stage:
+    # Where nothing is recorded, a mistake in the data or the recipe can simply be put right.
+    protect = bool(run.dynamics.children())
+    with run.stage("index", data_settings, force=force, protect=protect) as index_stage:
         if not index_stage.done:
             if force:
                 run.dynamics.delete()
@@ -89,7 +91,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     }
     known = run.manifest("record")
     more = known is not None and known["summary"]["epochs"] < config.record.epochs
-    with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=True, more=more) as stage:
+    with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=protect, more=more) as stage:
         if stage.done:
             return
         if force:
