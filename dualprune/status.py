@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -17,8 +17,12 @@ from dualprune.run import RunDirectory
 _AFTER = {"select": "score.", "export": "select.", "evaluate": "select."}
 
 
+# So many names of a list are shown.
+FEW = 5
+
+
 def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
-    """Return a row a stage, in order: key, state, seconds and summary.
+    """Return a row a stage, in order, then what stages had to find out beside: key, state, seconds and summary.
 
     States: `done`; `outdated`, done from what a stage before has changed since; `unfinished`, interrupted or under way;
     `missing`; `off`, an evaluation that the configuration does not ask for.
@@ -28,8 +32,9 @@ def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
         raise RunError(f"{run} is not a run directory: it has no manifests; start one by `dualprune prune`")
     config = run.load_config() if run.has_config else None
     rows = []
-    for stage in ("index", *STAGES):
-        keys = [key for key in manifests if key == stage or key.startswith(f"{stage}.")]
+    helpers = sorted({key.partition(".")[0] for key in manifests} - {"index", *STAGES})
+    for stage in ("index", *STAGES, *helpers):
+        keys = [key for key in manifests if key.partition(".")[0] == stage]
         for key in keys:
             rows.append(
                 {
@@ -45,10 +50,9 @@ def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
     return rows
 
 
-def status_table(run: RunDirectory) -> Table:
-    """Return the states as a table for a terminal, with the sum of their cost and the command for the next one."""
-    rows = stage_states(run)
-    table = Table(title=str(run), title_justify="left", caption_justify="left")
+def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """Return the states as a table for a terminal, with the sum of their cost."""
+    table = Table()
     for column in ("stage", "state", "seconds", "what"):
         table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
     for row in rows:
@@ -57,11 +61,14 @@ def status_table(run: RunDirectory) -> Table:
         table.add_row(row["stage"], row["state"], seconds, what)
     table.add_section()
     table.add_row("all", "", f"{sum(row['seconds'] or 0.0 for row in rows):,.1f}", "")
-    todo = [row["stage"].partition(".")[0] for row in rows if row["state"] not in {"done", "off"}]
-    if todo:
-        # The index is part of recording.
-        table.caption = f"next: dualprune {todo[0].replace('index', 'record')} {run}"
     return table
+
+
+def next_command(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return the command that does the first stage which is not done; None where nothing is left to do."""
+    todo = [row["stage"].partition(".")[0] for row in rows if row["state"] not in {"done", "off"}]
+    # The index is part of recording.
+    return f"dualprune {todo[0].replace('index', 'record')} {run}" if todo else None
 
 
 def _state(
@@ -105,7 +112,7 @@ def _number(name: str, value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        return ", ".join(map(str, value[:FEW])) + (f" and {len(value) - FEW:,} more" if len(value) > FEW else "")
     if isinstance(value, dict):
         return ", ".join(f"{key} {_number(key, item)}" for key, item in value.items())
     return str(value)
