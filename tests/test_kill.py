@@ -22,8 +22,8 @@ from tests.data.test_parquet import write
 EPOCHS = 12
 
 
-def start(config: Path, run: Path) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "dualprune", "prune", str(config), "--run", str(run)]
+def prune(*arguments: object) -> subprocess.Popen[str]:
+    words = [sys.executable, "-m", "dualprune", "prune", *map(str, arguments)]
     # A cluster of its own, whatever the tests have set.
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
@@ -51,7 +51,7 @@ def test_a_killed_prune_goes_on_where_it_was(tmp_path: Path) -> None:
     }
     path.write_text(yaml.safe_dump(settings))
 
-    killed_when((run / "dynamics/epoch=0003/_commit.json").exists, start(path, run))
+    killed_when((run / "dynamics/epoch=0003/_commit.json").exists, prune(path, "--run", run))
     states = {row["stage"]: row["state"] for row in stage_states(dualprune.RunDirectory(run))}
     assert (states["index"], states["record"], states["score"]) == ("done", "unfinished", "missing")
     before = [(run / f"dynamics/epoch={epoch:04d}/_commit.json").read_bytes() for epoch in range(3)]
@@ -60,14 +60,15 @@ def test_a_killed_prune_goes_on_where_it_was(tmp_path: Path) -> None:
         manifest = run / "manifests" / "score.dual.json"
         return manifest.exists() and json.loads(manifest.read_bytes())["status"] == "done"
 
-    killed_when(scored, start(path, run))
+    # The run directory alone says how to go on.
+    killed_when(scored, prune(run))
     store = dualprune.DynamicsStore(run)
     assert store.epochs == list(range(EPOCHS))
     assert [(run / f"dynamics/epoch={epoch:04d}/_commit.json").read_bytes() for epoch in range(3)] == before
     for bucket in range(store.num_buckets):
         assert np.isfinite(store.read_bucket(bucket)["target_prob"]).all()
 
-    last = start(path, run)
+    last = prune(path, "--run", run)
     out, err = last.communicate(timeout=150)
     assert last.returncode == 0, err
     for stage in ("index", "record", "score.dual"):
