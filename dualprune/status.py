@@ -13,10 +13,8 @@ from dualprune.errors import RunError
 from dualprune.pipeline import STAGES
 from dualprune.run import RunDirectory
 
-# Whose `inputs[0]` is the fingerprint of a stage before, as its manifest has it now.
+# Stages whose inputs are fingerprints of a stage before, as its manifest has it now.
 _AFTER = {"select": "score.", "export": "select.", "evaluate": "select."}
-
-
 # So many names of a list are shown.
 FEW = 5
 
@@ -66,9 +64,12 @@ def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
 
 def next_command(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the command that does the first stage which is not done; None where nothing is left to do."""
-    todo = [row["stage"].partition(".")[0] for row in rows if row["state"] not in {"done", "off"}]
-    # The index is part of recording.
-    return f"dualprune {todo[0].replace('index', 'record')} {run}" if todo else None
+    for row in rows:
+        stage = row["stage"].partition(".")[0]
+        if stage in ("index", *STAGES) and row["state"] not in {"done", "off"}:
+            # The index is part of recording.
+            return f"dualprune {'record' if stage == 'index' else stage} {run}"
+    return None
 
 
 def _state(
@@ -84,7 +85,9 @@ def _state(
         return "done" if recorded is None or limit is not None or recorded == used else "outdated"
     if stage in _AFTER:
         before = {other["fingerprint"] for key, other in manifests.items() if key.startswith(_AFTER[stage])}
-        if manifest["inputs"][0] not in before:
+        # After the scores, a selection's inputs are its id files.
+        used = manifest["inputs"][:1] if stage == "select" else manifest["inputs"]
+        if not before.issuperset(used):
             return "outdated"
     return "done"
 
