@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-slow lint format types audit clean
+.PHONY: demo test test-slow lint format audit constraints clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dualprune prune pipelines/configs/digits.yaml --run runs/digits
@@ -29,6 +29,13 @@ format: $(VENV)/.dev
 audit: $(VENV)/.dev
 	$(if $(UV),$(UV),$(BIN)/uv) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
+# The newest versions that fit together, for the oldest Python that is supported; then run .ci/run on them.
+constraints: $(VENV)/.made
+	sed -n 1p constraints.txt > constraints.new
+	$(if $(UV),$(UV),$(BIN)/uv) pip compile pyproject.toml --all-extras --upgrade --python-version 3.11 --quiet \
+	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links | sed 's/+[a-z0-9.]*$$//' >> constraints.new
+	mv constraints.new constraints.txt
+
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
 
@@ -39,7 +46,7 @@ ifeq ($(UV),)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 else
-	$(UV) venv --quiet --python $(PYTHON) $(VENV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
 endif
 	touch $@
 

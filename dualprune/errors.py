@@ -17,6 +17,10 @@ class DataError(UserError):
     """The training data or the recorded statistics are wrong."""
 
 
+class AddressError(UserError):
+    """The file system of an address is not known or cannot be reached."""
+
+
 class RunError(UserError):
     """The run directory is not in the state that the command needs."""
 

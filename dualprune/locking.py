@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dualprune.errors import RunBusyError
+from dualprune.errors import RunBusyError, RunError
 from dualprune.storage import Location
 
 LEASE_S = 90.0
@@ -42,9 +42,13 @@ def _busy(root: Location, holder: str) -> RunBusyError:
 @contextmanager
 def _flock(root: Location) -> Iterator[None]:
     folder = Path(root.address)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a+")
+    except OSError as error:
+        raise RunError(f"run directory {root} cannot be written: {error}; choose another") from None
     # The kernel frees the lock when the process ends, however it ends: no stale lock is left behind.
-    with (folder / ".lock").open("a+") as file:
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -10,6 +10,7 @@ from typing import Any
 
 from dualprune.config import Config
 from dualprune.config_file import load_config, make_config
+from dualprune.errors import DataError
 from dualprune.run import RunDirectory
 from dualprune.storage import Location
 
@@ -51,7 +52,12 @@ def prune(
 def run_stages(run: RunDirectory, config: Config, stages: Sequence[str], *, force: bool = False) -> None:
     """Run the named stages in order, while holding the run directory against other writers."""
     check_names(config)
+    if "record" in stages and "evaluate" in stages:
+        check_test_set(config)
     with run.exclusive():
+        if not run.has_config:
+            # What is interrupted in its first stage goes on by the run directory alone.
+            run.save_config(config)
         for number, stage in enumerate(stages):
             _stage_function(stage)(run, config, force=force)
             if number == 0:
@@ -74,6 +80,17 @@ def check_names(config: Config) -> None:
         SCORES[method]
     SAMPLERS[config.select.method]
     statistics_of(config)
+
+
+def check_test_set(config: Config) -> None:
+    """Raise a DataError where there is nothing to measure accuracy on, before hours of recording are spent."""
+    from dualprune.data.source import open_source
+
+    if not open_source(config.data).chunks("test"):
+        raise DataError(
+            "evaluate.enabled: there is no test set to measure accuracy on; "
+            "set data.test_path or data.test_fraction, or turn evaluate.enabled off"
+        )
 
 
 def default_run(name: str) -> str:

@@ -90,6 +90,11 @@ class RunDirectory:
         """Hold the directory for writing; a RunError where another process writes it."""
         return locking.exclusive(self.root)
 
+    @property
+    def has_config(self) -> bool:
+        """Whether a configuration is stored here."""
+        return (self.root / "config.yaml").exists()
+
     def save_config(self, config: Config) -> None:
         """Store the configuration, so that later commands need the run directory alone."""
         (self.root / "config.yaml").write_text(dump_config(config))
@@ -97,7 +102,7 @@ class RunDirectory:
     def load_config(self, overrides: Sequence[str] = ()) -> Config:
         """Return the stored configuration with overrides such as `select.ratio=0.7`."""
         place = self.root / "config.yaml"
-        if not place.exists():
+        if not self.has_config:
             raise RunError(f"{self.root} is not a run directory: it has no config.yaml; start one by `dualprune prune`")
         return load_config(place, overrides)
 

@@ -20,6 +20,8 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from dualprune.errors import AddressError
+
 
 @dataclass(frozen=True)
 class FileRecord:
@@ -59,7 +61,13 @@ class TableWriter:
 @lru_cache(maxsize=64)
 def _filesystem(root_address: str, pid: int) -> tuple[pafs.FileSystem, str]:
     # The process id is part of the key: a forked child must not share the parent's connections.
-    filesystem, path = pafs.FileSystem.from_uri(root_address)
+    try:
+        filesystem, path = pafs.FileSystem.from_uri(root_address)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise AddressError(
+            f"{root_address.partition('?')[0]} cannot be reached: {error}; "
+            "give a local path, or an address that pyarrow.fs knows, such as s3://bucket/folder"
+        ) from None
     return filesystem, path
 
 

@@ -20,11 +20,16 @@ app.add_typer(config_app, name="config")
 @app.command()
 def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
     """Show what is done, what is missing and what it cost."""
-    from dualprune.status import stability_table, status_table
+    from dualprune.status import next_command, stability_table, stage_states, status_table
 
-    console.print(status_table(RunDirectory(run)))
-    if (table := stability_table(RunDirectory(run))) is not None:
+    directory = RunDirectory(run)
+    rows = stage_states(directory)
+    console.print(str(directory), soft_wrap=True, markup=False, highlight=False)
+    console.print(status_table(rows))
+    if (table := stability_table(directory)) is not None:
         console.print(table)
+    if command := next_command(directory, rows):
+        console.print(f"next: {command}", soft_wrap=True, markup=False, highlight=False)
 
 
 @app.command()

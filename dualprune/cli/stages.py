@@ -102,9 +102,12 @@ def _show_selections(run: RunDirectory, config: Config) -> None:
 
 
 def _show_evaluation(run: RunDirectory) -> None:
-    from dualprune.evaluation import comparison_table
+    from dualprune.evaluation import comparison_table, in_words
 
-    console.print(comparison_table(run.evaluation.read_json()["summary"]))
+    summary = run.evaluation.read_json()["summary"]
+    console.print(comparison_table(summary))
+    for sentence in in_words(summary):
+        console.print(sentence, highlight=False, markup=False)
 
 
 def _show_files(run: RunDirectory, config: Config) -> None:
@@ -114,3 +117,4 @@ def _show_files(run: RunDirectory, config: Config) -> None:
     for name in selection_names(config):
         console.print(f"kept ids: {run.selection(name)}/kept.parquet", soft_wrap=True)
         console.print(f"exported: {export_place(run, config, name)}", soft_wrap=True)
+    console.print(f"all files: {run} (dualprune status {run})", soft_wrap=True)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from dualprune.config import DataConfig
 from dualprune.errors import DataError
-from dualprune.hashing import hash_ids
 from dualprune.registry import Registry
 
 Split = Literal["train", "test"]
@@ -100,6 +99,9 @@ def split_off_test(
     Which sample goes where follows from its id and the seed, not from its row. A class of one sample stays for
     training.
     """
+    # Imported here: its compiler takes most of a second, which every training worker would wait for.
+    from dualprune.hashing import hash_ids
+
     hashes = hash_ids(ids, seed)
     is_test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -80,19 +80,23 @@ class TorchvisionSource(Source):
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image, as the first training image has it."""
-        image, _ = self._dataset("train")[0]
-        found = self._pixels(image)
-        return (found.shape[0], found.shape[1], found.shape[2])
+        """(C, H, W) of every image, as the first readable training image has it."""
+        for row in range(self.num_samples):
+            try:
+                found = self._pixels(self._dataset("train")[row][0], shape_known=False)
+            except (UndecodableError, OSError):
+                continue
+            return (found.shape[0], found.shape[1], found.shape[2])
+        raise DataError(f"torchvision.{self.config.name} has no image that can be read in {self.config.root}")
 
-    def _pixels(self, image: Any) -> NDArray[np.uint8]:
+    def _pixels(self, image: Any, shape_known: bool = True) -> NDArray[np.uint8]:
         if not isinstance(image, Image.Image):
             raise DataError(f"torchvision.{self.config.name} gives {type(image).__name__} objects; expected images")
         if image.width * image.height > self.config.max_pixels:
             raise UndecodableError(
                 f"{image.width} × {image.height} pixels are more than data.max_pixels = {self.config.max_pixels}"
             )
-        return pixels(image, num_channels(image), self.config.image_size)
+        return pixels(image, self.shape[0] if shape_known else num_channels(image), self.config.image_size)
 
     def _dataset(self, split: Split) -> Any:
         if split not in self._sets:

@@ -10,7 +10,8 @@ from dualprune.errors import ConfigError
 def num_kept(num_samples: int, ratio: float) -> int:
     """Return (1 - ratio) · num_samples, rounded half up in exact decimal arithmetic; ratio is the share removed."""
     check_ratio(ratio)
-    share = Decimal(1) - Decimal(str(ratio))
+    # Twelve decimals are meant; what is behind them is noise of arithmetic, as in 3 * 0.05.
+    share = Decimal(1) - Decimal(f"{ratio:.12f}")
     return int((share * num_samples).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 

@@ -72,7 +72,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     With `record.stop: stable` it ends as soon as the scores have settled. With `record.online` the workers leave the
     score stage done, too.
 
-    A run directory that was begun with other data, model or recipe is a RunError, unless `force` is given.
+    A run directory that recorded other data, or with another model or recipe, is a RunError, unless `force` is given.
     """
     columns = statistics_of(config)
     _check_followed(config, columns)
@@ -81,7 +81,9 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "data": config.data.model_dump(exclude=_PLACES, mode="json"),
         "source": source.fingerprint(),
     }
-    with run.stage("index", data_settings, force=force, protect=True) as index_stage:
+    # Where nothing is recorded, a mistake in the data or the recipe can simply be put right.
+    protect = bool(run.dynamics.children())
+    with run.stage("index", data_settings, force=force, protect=protect) as index_stage:
         if not index_stage.done:
             if force:
                 run.dynamics.delete()
@@ -94,7 +96,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     }
     known = run.manifest("record")
     more = known is not None and not enough_recorded(run, config, known["summary"]["epochs"])
-    with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=True, more=more) as stage:
+    with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=protect, more=more) as stage:
         if stage.done:
             return
         if force:

@@ -1,0 +1,92 @@
+"""What `dualprune status` says of a run: what is done, outdated, unfinished or missing, and what comes next."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dualprune.config_file import make_config
+from dualprune.run import RunDirectory
+from dualprune.status import stage_states
+from tests.cli.conftest import Command
+from tests.conftest import MakeDynamics
+
+SUMMARIES: dict[str, dict[str, Any]] = {
+    "index": {"samples": 7000},
+    "record": {"epochs": 3, "statistics": ["target_prob", "loss"], "skipped": {"count": 2, "first": ["s4", "s9"]}},
+    "score.dual": {"samples": 6998, "left_out": 2},
+    "select.beta-0.7": {"num_kept": 2100, "ratio": 0.7},
+    "export.beta-0.7": {"kept": 2100},
+}
+AFTER = {"select.beta-0.7": "score.dual", "export.beta-0.7": "select.beta-0.7"}
+
+
+def finish(run: RunDirectory, key: str, settings: dict[str, Any] | None = None) -> None:
+    inputs = [run.require(AFTER[key], "")["fingerprint"]] if key in AFTER else []
+    with run.stage(key, {"epochs": 3} if settings is None else settings, inputs) as stage:
+        stage.summary = SUMMARIES[key]
+
+
+def states(run: RunDirectory) -> dict[str, str]:
+    return {row["stage"]: row["state"] for row in stage_states(run)}
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunDirectory:
+    run = RunDirectory(tmp_path / "run")
+    run.save_config(make_config({"train": {"epochs": 5}, "record": {"epochs": 5}, "score": {"window": 2}}))
+    for key in SUMMARIES:
+        finish(run, key)
+    return run
+
+
+def test_a_finished_run(command: Command, run: RunDirectory, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert states(run) == {**dict.fromkeys(SUMMARIES, "done"), "evaluate": "off"}
+    monkeypatch.setenv("COLUMNS", "200")
+    outcome = command("status", run)
+    assert outcome.code == 0
+    for part in (
+        "samples 7,000",
+        "statistics target_prob, loss",
+        "2 images skipped (s4, s9)",
+        "left out 2",
+        "kept 2,100",
+    ):
+        assert part in outcome.out
+    assert "next:" not in outcome.out
+    for row in stage_states(run):
+        assert row["seconds"] is None or 0 <= row["seconds"] < 60
+
+
+def test_what_a_stage_before_has_changed_is_outdated(run: RunDirectory) -> None:
+    finish(run, "score.dual", {"epochs": 3, "on_nan": "drop"})
+    assert states(run)["select.beta-0.7"] == "outdated"
+    assert states(run)["export.beta-0.7"] == "done"
+    finish(run, "select.beta-0.7")
+    assert states(run)["export.beta-0.7"] == "outdated"
+    with run.stage("record", {}, more=True) as stage:
+        stage.summary = {"epochs": 4}
+    assert states(run)["score.dual"] == "outdated"
+
+
+def test_an_interrupted_recording_and_what_comes_next(
+    command: Command, make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_dynamics(np.full((7, 3), 0.5))
+    run.save_config(
+        make_config({"record": {"epochs": 10}, "score": {"window": 2}, "evaluate": {"enabled": True, "seeds": 1}})
+    )
+    with run.stage("index", {}) as stage:
+        stage.summary = {"samples": 7}
+    with pytest.raises(KeyboardInterrupt), run.stage("record", {}):
+        raise KeyboardInterrupt
+    found = states(run)
+    assert found == {"index": "done", "record": "unfinished", **dict.fromkeys(("score", "select", "export"), "missing"),
+                     "evaluate": "missing"}  # fmt: skip
+    monkeypatch.setenv("COLUMNS", "200")
+    told = command("status", run).out
+    assert "epochs 3 of 10" in told
+    assert f"next: dualprune record {run}" in told
