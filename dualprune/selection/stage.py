@@ -20,7 +20,7 @@ from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
 from dualprune.ray_session import ensure_ray, user_errors
 from dualprune.run import RunDirectory, Stage
-from dualprune.scoring import fast_encoding
+from dualprune.scoring import fast_encoding, without_nulls
 from dualprune.selection.bucketed import Bucket, Scores
 from dualprune.selection.drawing import Constraints, Drawn, draw_all
 from dualprune.selection.duplicates import find_duplicates
@@ -155,6 +155,6 @@ def _write_bucket(drawn: Sequence[Drawn], places: Sequence[Location], num_classe
         counts[number] = np.bincount(columns["label"], minlength=num_classes)
         file = place / bucket_name(bucket.number)
         with file.filesystem.open_output_stream(file.path) as stream:
-            table = pa.table({**columns, "weight": weight, "inclusion": inclusion})
+            table = without_nulls(pa.table({**columns, "weight": weight, "inclusion": inclusion}))
             pq.write_table(table, stream, **fast_encoding(table.schema))
     return counts

@@ -54,9 +54,10 @@ def test_the_k_highest_of_each_cell(monkeypatch: pytest.MonkeyPatch, name: str, 
     }
     samples = in_parts(columns, 7)
     question = Question(ScoreDraw(3, end, score.min(), score.max()), num_groups=4)
-    available = survey(samples.each, question).available
+    seen = survey(samples.each, question)
+    available = seen.available
     wanted = np.array([0, 17, int(available[2]), 300])
-    [last] = find_last(samples.each, [question], [wanted], [available])
+    [last] = find_last(samples.each, [question], [wanted], [available], seen.sample)
     kept = np.concatenate([Decision(question, last).keeps(part) for part in samples.part])
     expected = np.zeros(3000, dtype=bool)
     hashes = hash_ids(columns["sample_id"], 3)
@@ -72,7 +73,8 @@ def test_the_rank_of_the_first_not_kept(monkeypatch: pytest.MonkeyPatch, few: in
     monkeypatch.setattr(search, "FEW", few)
     samples = in_parts({"score": np.ones(3000), "position": np.arange(3000), "sample_id": np.arange(3000)}, 3)
     question = Question(RandomDraw(1))
-    [last] = find_last(samples.each, [question], [np.array([700])], [np.array([3000])])
+    seen = survey(samples.each, question)
+    [last] = find_last(samples.each, [question], [np.array([700])], [np.array([3000])], seen.sample)
     ranks = np.sort(np.concatenate([question.draw.rank(part) for part in samples.part]))[::-1]
     assert last.rank[0] == ranks[699]
     assert last.next_rank[0] == ranks[700]
