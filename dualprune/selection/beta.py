@@ -46,7 +46,9 @@ class BetaDraw:
     def log_weight(self, part: Part) -> NDArray[np.float64]:
         """Return log(BetaPDF(mean_prob; a, b) · score), float64 [n]; -inf where the score is not positive."""
         log_beta = math.lgamma(self.a) + math.lgamma(self.b) - math.lgamma(self.a + self.b)
-        result: NDArray[np.float64] = _log_weight(self.a, self.b, log_beta, *part.once("beta", lambda: _logarithms(part)))
+        result: NDArray[np.float64] = _log_weight(
+            self.a, self.b, log_beta, *part.once("beta", lambda: _logarithms(part))
+        )
         return result
 
     def focus(self) -> tuple[int, int]:

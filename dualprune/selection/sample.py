@@ -1,4 +1,4 @@
-"""Some samples by chance, from which a search guesses where the last kept ones lie; the result never depends on them."""
+"""Some samples by chance, from which a search guesses where the last kept ones lie; no result depends on them."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import numpy as np
 from dualprune.hashing import hash_ids, mix
 from dualprune.selection.cells import Guess, Ints
 from dualprune.selection.question import Question
-from dualprune.selection.ranking import HIGHEST, Part
+from dualprune.selection.ranking import Part
 
-# One of so many samples is taken, as long as they are not more than MOST.
+# One of so many samples is taken, or fewer where that would be more than MOST.
 SHARE = 256
 MOST = 1 << 18
 # A guess reaches so many standard deviations to both sides: it is wrong once in 2 000 times, and costs two passes then.
@@ -23,7 +23,7 @@ DEVIATIONS = 3.5
 class Sample:
     """Columns of some samples, in the order of their positions: score, position and hash, mean_prob and group if asked.
 
-    `step` times SHARE is what one of them stands for.
+    One of SHARE · step is taken.
     """
 
     seed: int
@@ -42,8 +42,7 @@ class Sample:
         rows = np.unique(mix(salt.view(np.uint64)) % np.uint64(len(part))).astype(np.int64)
         names = ["score", "position", *(["mean_prob"] if with_mean else []), *(["group"] if with_group else [])]
         piece = {name: getattr(part, name)[rows] for name in names}
-        ids = part.sample_id
-        piece["hash"] = hash_ids(ids[rows] if isinstance(ids, np.ndarray) else ids.take(rows), self.seed)
+        piece["hash"] = hash_ids(part.sample_id.take(rows), self.seed)
         self.pieces.append(piece)
 
     @property

@@ -109,7 +109,9 @@ def find_last(
 ) -> list[Last]:
     """Return, for each question, the last sample of each cell that is kept when `wanted` [C] of `available` [C] are."""
     lasts = [Last.trivial(number) for number in wanted]
-    left = [n for n, (number, of) in enumerate(zip(wanted, available, strict=True)) if ((number > 0) & (number < of)).any()]
+    left = [
+        n for n, (number, of) in enumerate(zip(wanted, available, strict=True)) if ((number > 0) & (number < of)).any()
+    ]
     # What a sample tells is wrong once in a while; the second search goes without.
     for known in (sample, Sample(sample.seed)):
         if left:
@@ -144,14 +146,14 @@ def _histograms(questions: list[Question], searches: list[Search], parts: Iterab
     return [whole.astype(np.uint32) if whole.max(initial=0) < 1 << 32 else whole for whole in sums]
 
 
-def _settle(
-    each: Each, questions: Sequence[Question], searches: dict[int, Search], lasts: Sequence[Last]
-) -> list[int]:
+def _settle(each: Each, questions: Sequence[Question], searches: dict[int, Search], lasts: Sequence[Last]) -> list[int]:
     """Enter the last kept samples, and return the questions where they are not among those in doubt."""
     found = list(each(partial(_doubtful, [questions[n] for n in searches], list(searches.values()))))
     missed = []
     for place, (n, search) in enumerate(searches.items()):
-        cell, rank, hash_, position = (np.concatenate([rows[place][column] for rows, _, _ in found]) for column in range(4))
+        cell, rank, hash_, position = (
+            np.concatenate([rows[place][column] for rows, _, _ in found]) for column in range(4)
+        )
         wanted = search.total - np.sum([above[place] for _, above, _ in found], axis=0)
         below = np.max([lower[place] for _, _, lower in found], axis=0)
         order = np.argsort(cell, kind="stable")

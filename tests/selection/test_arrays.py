@@ -91,6 +91,9 @@ def test_row_order_does_not_matter() -> None:
     score, mean = rng.random(400), rng.random(400)
     ids = np.array([f"sample-{i}" for i in range(400)])
     kept = {str(ids[i]) for i in selection.beta(score, mean, ratio=0.6, sample_ids=ids, seed=7)}
+    assert selection.beta(score, mean, ratio=0.6, sample_ids=ids.tolist(), seed=7).tolist() == [
+        i for i in range(400) if str(ids[i]) in kept
+    ]
     order = rng.permutation(400)
     again = selection.beta(score[order], mean[order], ratio=0.6, sample_ids=ids[order], seed=7)
     assert {str(ids[order][i]) for i in again} == kept

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dualprune.hashing import hash_ids
-from dualprune.selection import cells, search
+from dualprune.selection import cells, sample, search
 from dualprune.selection.plain import RandomDraw, ScoreDraw
 from dualprune.selection.question import Decision, Question
 from dualprune.selection.ranking import Part, key_rank, rank_key
@@ -41,10 +41,16 @@ def in_parts(columns: dict[str, np.ndarray], count: int) -> InParts:
 
 @pytest.mark.parametrize("name", list(SCORES))
 @pytest.mark.parametrize("end", ["hardest", "easiest"])
-@pytest.mark.parametrize("few", [5, 10_000])
-def test_the_k_highest_of_each_cell(monkeypatch: pytest.MonkeyPatch, name: str, end: Any, few: int) -> None:
+@pytest.mark.parametrize("few", [5, 700, 10_000])
+# Without a sample, with a good guess, with one so narrow that it is wrong.
+@pytest.mark.parametrize(("share", "deviations"), [(10_000, 0.0), (3, 3.5), (3, -2.0)])
+def test_the_k_highest_of_each_cell(
+    monkeypatch: pytest.MonkeyPatch, name: str, end: Any, few: int, share: int, deviations: float
+) -> None:
     monkeypatch.setattr(search, "FEW", few)
     monkeypatch.setattr(cells, "BINS", 64)
+    monkeypatch.setattr(sample, "SHARE", share)
+    monkeypatch.setattr(sample, "DEVIATIONS", deviations)
     score = SCORES[name]
     columns = {
         "score": score,
@@ -66,6 +72,41 @@ def test_the_k_highest_of_each_cell(monkeypatch: pytest.MonkeyPatch, name: str, 
         order = np.lexsort((~hashes[rows], score[rows] * (-1 if end == "hardest" else 1)))
         expected[rows[order[:number]]] = True
     np.testing.assert_array_equal(kept, expected)
+
+
+def test_a_good_guess_saves_the_histograms_and_a_wrong_one_costs_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = 300_000
+    score = RNG.random(size)
+    samples = in_parts({"score": score, "position": np.arange(size), "sample_id": np.arange(size)}, 5)
+    question = Question(ScoreDraw(0))
+    seen = survey(samples.each, question)
+    passes = []
+
+    def each(function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
+        passes.append(function)
+        return samples.each(function)
+
+    monkeypatch.setattr(search, "FEW", 50_000)
+    found, number = [], []
+    for deviations in (3.5, 100.0, -3.5):
+        monkeypatch.setattr(sample, "DEVIATIONS", deviations)
+        passes.clear()
+        [last] = find_last(each, [question], [np.array([90_000])], [seen.available], seen.sample)
+        found.append(last.position[0])
+        number.append(len(passes))
+    assert set(found) == {np.argsort(-score)[89_999]}
+    # The samples in doubt; a histogram first; the wrong ones in doubt, then both.
+    assert number == [1, 2, 3]
+
+
+def test_a_sample_stays_small_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sample, "MOST", 100)
+    samples = in_parts({"score": np.ones(90_000), "position": np.arange(90_000), "sample_id": np.arange(90_000)}, 9)
+    chosen = survey(samples.each, Question(RandomDraw(4))).sample.part()
+    assert 50 <= len(chosen) <= 100
+    assert (np.diff(chosen.position) > 0).all()
+    assert chosen.position.max() - chosen.position.min() > 80_000
+    assert chosen.hash(4).tolist() == hash_ids(chosen.position, 4).tolist()
 
 
 @pytest.mark.parametrize("few", [5, 10_000])
