@@ -172,12 +172,12 @@ def fast_encoding(schema: pa.Schema) -> dict[str, Any]:
 
     Scores and probabilities do not get smaller by compression.
     """
-    whole = [name for name in ("sample_id", "position") if pa.types.is_integer(schema.field(name).type)]
+    whole = [name for name in ("sample_id", "position", "label") if pa.types.is_integer(schema.field(name).type)]
     plain = {"score", "mean_prob"}
     return {
         "compression": {name: "none" if name in plain else "lz4" for name in schema.names},
         "write_statistics": False,
-        "use_dictionary": ["label"],
+        "use_dictionary": False,
         "column_encoding": dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
     }
 

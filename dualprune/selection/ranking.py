@@ -23,7 +23,7 @@ LARGEST_KEY = 16_383.0
 SCALE = 2.0**FRACTION_BITS
 ZERO = np.int64(1 << 62)
 # What belongs to so many samples stays in a core's own cache.
-BLOCK_ROWS = 1 << 14
+BLOCK_ROWS = 1 << 15
 
 
 class Part:

@@ -73,7 +73,7 @@ def _survey(question: Question, anchor_size: int, parts: Iterable[Part]) -> Any:
         if anchor_size and len(part):
             floor = best[-1][0] if len(best) == anchor_size else -np.inf
             if part.score.max() >= floor:
-                best = sorted(best + highest(part, anchor_size), key=_by_score_then_id)[:anchor_size]
+                best = sorted(best + highest(part, anchor_size, floor), key=_by_score_then_id)[:anchor_size]
         cell, must = question.cells(part)
         inside = cell >= 0
         score = part.score
@@ -92,16 +92,16 @@ def _survey(question: Question, anchor_size: int, parts: Iterable[Part]) -> Any:
     return (num, available, forced, positive, low, high), best, sample.columns
 
 
-def highest(part: Part, size: int) -> list[tuple[float, Any, float]]:
-    """Return (score, id, mean_prob) of the `size` highest scores, the highest first, ties by id ascending."""
+def highest(part: Part, size: int, floor: float = -np.inf) -> list[tuple[float, Any, float]]:
+    """Return (score, id, mean_prob) of the `size` highest scores from `floor` on, in that order, ties by id."""
     assert part.mean_prob is not None
-    size = min(size, len(part))
-    floor = np.partition(part.score, -size)[-size]
     rows = np.flatnonzero(part.score >= floor)
-    ids = np.asarray(part.sample_id)[rows]
-    rows = rows[np.lexsort((ids, -part.score[rows]))][:size]
-    ids = np.asarray(part.sample_id)[rows].tolist()
-    return list(zip(part.score[rows].tolist(), ids, part.mean_prob[rows].tolist(), strict=True))
+    if len(rows) > size:
+        rows = rows[part.score[rows] >= np.partition(part.score[rows], -size)[-size]]
+    ids = np.asarray(part.sample_id.take(rows))
+    order = np.lexsort((ids, -part.score[rows]))[:size]
+    rows = rows[order]
+    return list(zip(part.score[rows].tolist(), ids[order].tolist(), part.mean_prob[rows].tolist(), strict=True))
 
 
 def find_last(
