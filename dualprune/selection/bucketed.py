@@ -54,7 +54,8 @@ class Bucket:
 
     def parts(self) -> Iterator[Part]:
         """Give the bucket's samples, some at a time."""
-        for start in range(0, self.num_rows, BLOCK_ROWS):
+        # At least one, so that what is made of a bucket has its columns.
+        for start in range(0, max(1, self.num_rows), BLOCK_ROWS):
             yield Part(self.column, start, min(start + BLOCK_ROWS, self.num_rows))
 
     def _read(self, name: str) -> Any:

@@ -29,8 +29,8 @@ BLOCK_ROWS = 1 << 15
 class Part:
     """Rows start … stop-1 of a bucket: columns are read when they are asked for, and what follows is made once.
 
-    `column(name)` gives a whole column of the bucket: sample_id int64 or string, position and group int64, score and
-    mean_prob float64; or None where there is no such column.
+    `column(name)` gives a whole column of the bucket: sample_id int64 or string; position, label and group int64; score
+    and mean_prob float64; or None where there is no such column.
     """
 
     def __init__(self, column: Callable[[str], Any], start: int, stop: int) -> None:
@@ -48,12 +48,21 @@ class Part:
         return self._stop - self._start
 
     def __getattr__(self, name: str) -> Any:
-        if name not in {"sample_id", "position", "score", "mean_prob", "group"}:
+        if name not in {"sample_id", "position", "label", "score", "mean_prob", "group"}:
             raise AttributeError(name)
         whole = self._column(name)
         values = None if whole is None else whole[self._start : self._stop]
         setattr(self, name, values)
         return values
+
+    def take(self, rows: NDArray[np.int64]) -> Part:
+        """Return some rows, given by their numbers in this part, as a part."""
+
+        def column(name: str) -> Any:
+            values = getattr(self, name)
+            return None if values is None else values.take(rows)
+
+        return Part(column, 0, len(rows))
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """Return what `make` gives, from the first call for that key."""
