@@ -47,6 +47,10 @@ def test_parameters_by_hand() -> None:
     assert beta_parameters(0.4, 0.5, 4.0, "c_d", 16.0, 15.0) == pytest.approx((7.5625, 8.4375))
     # b = 15 · 0.6 · (1 - 0.5^6) = 8.859375
     assert beta_parameters(0.4, 0.5, 4.0, "2+c_d", 16.0, 15.0) == pytest.approx((7.140625, 8.859375))
+    # CIFAR-10's c_d: b = 15 · 0.75 · (1 - 0.3^5.5) with 0.3^5.5 = 0.00133096581
+    assert beta_parameters(0.25, 0.3, 5.5, "c_d", 16.0, 15.0) == pytest.approx((4.7649733654, 11.2350266346))
+    # ImageNet's: b = 15 · 0.65 · (1 - 0.9^13) with 0.9^13 = 0.25418658283
+    assert beta_parameters(0.35, 0.9, 11.0, "2+c_d", 16.0, 15.0) == pytest.approx((8.7283191826, 7.2716808174))
     a, b = beta_parameters(1.0, 0.5, 4.0, "c_d", 16.0, 15.0)
     assert a > 0
     assert b > 0
