@@ -30,7 +30,7 @@ from dualprune.config_file import make_config
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.dynamics.layout import bucket_name
 from dualprune.run import RunDirectory
-from dualprune.score_files import fast_encoding
+from dualprune.score_files import fast_encoding, without_nulls
 
 BUCKET_ROWS = 1_000_000
 RATIO = 0.9
@@ -61,7 +61,9 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
         start, stop = bucket * BUCKET_ROWS, min((bucket + 1) * BUCKET_ROWS, num_samples)
         score, mean = made_up(start, stop)
         ids = np.arange(start, stop)
-        table = pa.table({"sample_id": ids, "label": ids % 1000, "position": ids, "score": score, "mean_prob": mean})
+        table = without_nulls(
+            pa.table({"sample_id": ids, "label": ids % 1000, "position": ids, "score": score, "mean_prob": mean})
+        )
         (run.scores("dual") / bucket_name(bucket)).write_table(table, **fast_encoding(table.schema))
     with run.stage("score.dual", {}) as stage:
         stage.summary = {"samples": num_samples}

@@ -20,12 +20,7 @@ FNV_PRIME = np.uint64(0x100000001B3)
 
 def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """Return SplitMix64's finaliser of uint64 [n]: each bit of the input flips half of the output's."""
-    mixed = values + GOLDEN
-    mixed ^= mixed >> np.uint64(30)
-    mixed *= np.uint64(0xBF58476D1CE4E5B9)
-    mixed ^= mixed >> np.uint64(27)
-    mixed *= np.uint64(0x94D049BB133111EB)
-    mixed ^= mixed >> np.uint64(31)
+    mixed: NDArray[np.uint64] = _mix(values, np.uint64(0))
     return mixed
 
 
@@ -39,7 +34,20 @@ def hash_ids(sample_ids: Any, seed: int) -> NDArray[np.uint64]:
     else:
         array = array.to_numpy(zero_copy_only=False) if hasattr(array, "to_numpy") else np.asarray(array)
         bits = array.astype(np.int64).view(np.uint64) if array.dtype.kind in "iu" else fnv1a(array)
-    return mix(bits ^ mix(np.array([seed], dtype=np.uint64)))
+    hashed: NDArray[np.uint64] = _mix(bits, mix(np.array([seed], dtype=np.uint64))[0])
+    return hashed
+
+
+@compiled
+def _mix(values: NDArray[np.uint64], salt: np.uint64) -> NDArray[np.uint64]:
+    """Return SplitMix64's finaliser of values ^ salt."""
+    mixed = np.empty(len(values), dtype=np.uint64)
+    for i in range(len(values)):
+        value = (values[i] ^ salt) + GOLDEN
+        value = (value ^ (value >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        value = (value ^ (value >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        mixed[i] = value ^ (value >> np.uint64(31))
+    return mixed
 
 
 def fnv1a(texts: NDArray[Any]) -> NDArray[np.uint64]:
@@ -74,5 +82,14 @@ def _fnv1a(content: NDArray[np.uint8], ends: NDArray[np.int64]) -> NDArray[np.ui
 
 def uniform(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
     """Return float64 [n] in the open interval (0, 1), from the upper 52 bits."""
-    # With 53 the highest would be rounded up to 1.
-    return ((hashes >> np.uint64(12)).astype(np.float64) + 0.5) * 2.0**-52
+    values: NDArray[np.float64] = _uniform(hashes)
+    return values
+
+
+@compiled
+def _uniform(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
+    values = np.empty(len(hashes))
+    for i in range(len(hashes)):
+        # With 53 bits the highest would be rounded up to 1. Signed whole numbers are converted faster.
+        values[i] = (np.float64(np.int64(hashes[i] >> np.uint64(12))) + 0.5) * 2.0**-52
+    return values

@@ -108,6 +108,7 @@ def _columns(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> 
     scores = np.asarray(score, dtype=np.float64)
     means = None if mean_prob is None else np.asarray(mean_prob, dtype=np.float64)
     ids = np.arange(len(scores)) if sample_ids is None else sample_ids
+    ids = ids if hasattr(ids, "take") else np.asarray(ids)
     for name, values in (("mean_prob", means), ("sample_ids", ids)):
         if values is not None and len(values) != len(scores):
             raise DataError(f"{name} has {len(values)} values, score has {len(scores)}; expected one a sample")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dualprune.config import SelectConfig
 from dualprune.errors import DataError
+from dualprune.scores.windows import compiled
 from dualprune.selection.ranking import Part, key_rank, weighted_rank
 from dualprune.selection.registry import SAMPLERS, Chance, Sampler, Summary
 
@@ -44,9 +45,10 @@ class BetaDraw:
 
     def log_weight(self, part: Part) -> NDArray[np.float64]:
         """Return log(BetaPDF(mean_prob; a, b) · score), float64 [n]; -inf where the score is not positive."""
-        log_mean, log_rest, log_score = part.once("beta", lambda: _logarithms(part))
         log_beta = math.lgamma(self.a) + math.lgamma(self.b) - math.lgamma(self.a + self.b)
-        result: NDArray[np.float64] = (self.a - 1.0) * log_mean + (self.b - 1.0) * log_rest - log_beta + log_score
+        result: NDArray[np.float64] = _log_weight(
+            self.a, self.b, log_beta, *part.once("beta", lambda: _logarithms(part))
+        )
         return result
 
     def focus(self) -> tuple[int, int]:
@@ -60,9 +62,24 @@ def _logarithms(part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64], N
     if part.mean_prob is None:
         raise DataError("beta needs mean_prob beside the score; use another sampler, or a score that has it")
     inside = np.clip(part.mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_score = np.where(part.score > 0.0, np.log(part.score), -np.inf)
+    with np.errstate(divide="ignore"):
+        log_score = np.log(np.maximum(part.score, 0.0))
     return np.log(inside), np.log1p(-inside), log_score
+
+
+@compiled
+def _log_weight(
+    a: float,
+    b: float,
+    log_beta: float,
+    log_mean: NDArray[np.float64],
+    log_rest: NDArray[np.float64],
+    log_score: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    result = np.empty(len(log_mean))
+    for i in range(len(log_mean)):
+        result[i] = (a - 1.0) * log_mean[i] + (b - 1.0) * log_rest[i] - log_beta + log_score[i]
+    return result
 
 
 def beta_parameters(

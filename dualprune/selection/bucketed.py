@@ -54,16 +54,19 @@ class Bucket:
 
     def parts(self) -> Iterator[Part]:
         """Give the bucket's samples, some at a time."""
-        for start in range(0, self.num_rows, BLOCK_ROWS):
+        # At least one, so that what is made of a bucket has its columns.
+        for start in range(0, max(1, self.num_rows), BLOCK_ROWS):
             yield Part(self.column, start, min(start + BLOCK_ROWS, self.num_rows))
 
     def _read(self, name: str) -> Any:
-        column = self._file.read(columns=[name])[name].combine_chunks()
+        # Other tasks use the other cores.
+        column = self._file.read(columns=[name], use_threads=False)[name].combine_chunks()
         values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             return values
         array = values.to_numpy(zero_copy_only=False)
-        if name == "score" and not np.isfinite(array).all():
+        # A sum is faster to make, and finite unless a value is not, or the values are huge.
+        if name == "score" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
             raise DataError(
                 f"scores of {self._scores.method} in bucket {self.number} are not all finite; score again with --force"
             )

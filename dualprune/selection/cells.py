@@ -1,7 +1,9 @@
 """Finds the k highest ranks of every cell (a group, a stratum, or all samples) when the samples lie in parts.
 
-A histogram of each cell's ranks tells in which bin its last kept sample lies; the bin is then cut again, until the
-samples in doubt are few. When one rank is left and still too many share it, their hashes are cut the same way.
+A search begins with a guess of where the last kept sample of a cell lies. Where few samples lie there, they are looked
+at one by one. Otherwise a histogram of the cell's ranks tells in which bin the last kept sample lies; the bin is then
+cut again, until the samples in doubt are few. When one rank is left and still too many share it, their hashes are cut
+the same way. A wrong guess costs passes, never the result: bins reach beyond it, and the samples above are counted.
 """
 
 from __future__ import annotations
@@ -21,14 +23,27 @@ BINS = 1 << 16
 FEWEST_BINS = 64
 
 
+@dataclass(frozen=True)
+class Guess:
+    """The ranks low … high between which the last kept sample of each cell likely lies, and about how many do, all [C].
+
+    Where as many are in doubt as a cell has, nothing is known: low … high only say where most of its ranks are.
+    """
+
+    low: UInts
+    high: UInts
+    in_doubt: Ints
+
+
 @dataclass
 class Search:
     """Where the last kept sample of each of C cells can still be: values low … high of its rank or, if tied, hash.
 
-    `wanted` of those in between are kept, and all above. Bins are 2^shift wide and begin at `first`; the lowest and
-    the highest bin reach to `low` and `high`. All are arrays [C].
+    `total` samples are kept, `wanted` of them from in between; `left` are in between. Bins are 2^shift wide and begin
+    at `first`; the lowest and the highest bin reach to `low` and `high`. All are arrays [C].
     """
 
+    total: Ints
     wanted: Ints
     left: Ints
     low: UInts
@@ -41,21 +56,26 @@ class Search:
     num_bins: int
 
     @classmethod
-    def start(cls, wanted: Ints, available: Ints, focus: tuple[int, int]) -> Search:
-        """Begin with bins over `focus`; cells that keep none or all are decided already."""
+    def start(cls, wanted: Ints, available: Ints, guess: Guess, few: int) -> Search:
+        """Begin with a guess: where it leaves no more than `few` in doubt, these are all; else bins go over it.
+
+        Cells that keep none or all are decided already.
+        """
         cells = len(wanted)
         num_bins = max(FEWEST_BINS, BINS >> max(0, (cells - 1).bit_length()))
-        low, high = focus
+        active = (wanted > 0) & (wanted < available)
+        known = (guess.in_doubt < available) & (guess.in_doubt[active].sum() <= few)
         return cls(
+            total=wanted,
             wanted=wanted.copy(),
-            left=available.copy(),
-            low=np.zeros(cells, dtype=np.uint64),
-            high=np.full(cells, HIGHEST),
-            first=np.full(cells, low, dtype=np.uint64),
-            shift=np.full(cells, _shift(high - low, num_bins), dtype=np.uint64),
+            left=np.where(known, guess.in_doubt, available),
+            low=np.where(known, guess.low, np.uint64(0)),
+            high=np.where(known, guess.high, HIGHEST),
+            first=guess.low.copy(),
+            shift=_shifts(guess.high - guess.low, num_bins),
             tied=np.zeros(cells, dtype=np.uint64),
             by_hash=np.zeros(cells, dtype=bool),
-            active=(wanted > 0) & (wanted < available),
+            active=active,
             num_bins=num_bins,
         )
 
@@ -105,10 +125,12 @@ class Search:
             self.low[cell], self.high[cell], self.first[cell] = low, high, low
             self.shift[cell] = _shift(high - low, self.num_bins)
 
-    def in_doubt(self, rank: UInts, hash_: UInts | None, cell: Ints) -> tuple[Ints, UInts]:
-        """Return a part's rows in doubt, and the highest rank [C] of the samples that are below those."""
+    def in_doubt(self, rank: UInts, hash_: UInts | None, cell: Ints, above: Ints, below: UInts) -> Ints:
+        """Return a part's rows in doubt.
+
+        Adds to above [C] the number of samples over those, and raises below [C] to the highest rank under those.
+        """
         rows = np.empty(len(rank), dtype=np.int64)
-        below = np.zeros(len(self.wanted), dtype=np.uint64)
         found = _in_doubt(
             rank,
             rank if hash_ is None else hash_,
@@ -119,13 +141,18 @@ class Search:
             self.by_hash,
             self.active,
             rows,
+            above,
             below,
         )
-        return rows[:found], below
+        return rows[:found]
 
 
 def _shift(span: int, num_bins: int) -> int:
     return max(0, span.bit_length() - (num_bins.bit_length() - 1))
+
+
+def _shifts(spans: UInts, num_bins: int) -> UInts:
+    return np.array([_shift(int(span), num_bins) for span in spans], dtype=np.uint64)
 
 
 @compiled
@@ -172,6 +199,7 @@ def _in_doubt(
     by_hash: NDArray[np.bool_],
     active: NDArray[np.bool_],
     rows: Ints,
+    above: Ints,
     below: UInts,
 ) -> int:
     found = 0
@@ -179,20 +207,18 @@ def _in_doubt(
         c = cell[row]
         if c < 0 or not active[c]:
             continue
-        value = rank[row]
-        lowest = tied[c] if by_hash[c] else low[c]
-        if value < lowest:
-            if value > below[c]:
-                below[c] = value
-            continue
+        value, lowest, highest = rank[row], low[c], high[c]
         if by_hash[c]:
-            if value != tied[c]:
-                continue
-            value = hash_[row]
-            if value < low[c]:
-                below[c] = tied[c]
-                continue
-        if value <= high[c]:
+            if value == tied[c]:
+                value = hash_[row]
+            else:
+                # On one side of all that are tied.
+                lowest = highest = tied[c]
+        if value > highest:
+            above[c] += 1
+        elif value < lowest:
+            below[c] = max(below[c], rank[row])
+        else:
             rows[found] = row
             found += 1
     return found

@@ -21,7 +21,7 @@ from dualprune.selection.bucketed import Scores
 from dualprune.selection.drawing import Constraints, draw_all
 from dualprune.selection.question import Decision
 from dualprune.selection.ranking import Part
-from dualprune.selection.stage import KEPT
+from dualprune.selection.stage import KEPT, prepare
 
 EXAMPLES = 5
 QUARTILES = 4
@@ -90,16 +90,17 @@ def explain(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     """Return what a selection is made of.
 
     Its facts, as in `selection.json`, and: `per_quartile`, the numbers kept of each quarter of the scored samples from
-    the hardest (lowest mean_prob) to the easiest; `effective`, the effective number of candidates (Σw)² / Σw²; and
-    `overlap`, the share of its samples that top-k and a random draw of the same number keep, too.
+    the hardest (lowest mean_prob) to the easiest; `effective`, the effective number of candidates (Σw)² / Σw², with
+    `nested` that of the draw alone; and `overlap`, the share of its samples that top-k and a random draw of the same
+    number keep, too.
     """
     _require(run, name)
     facts: dict[str, Any] = (run.selection(name) / "selection.json").read_json()
     ensure_ray(config.scaling)
     index = SampleIndex.load(run.index)
-    scores = Scores(str(run.root.address), facts["score_method"], index.num_buckets)
     plain = {"score": config.select.score, "seed": facts["seed"], "ratio": facts["ratio"]}
     with user_errors():
+        scores, excluded = _candidates(run, config, index, facts)
         histogram = sum(scores.each(_histogram))
         edges = _edges(histogram)
         others: list[Decision] = []
@@ -108,17 +109,28 @@ def explain(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
             others += [one.decision for one in draw_all(scores.each, select, [facts["ratio"]], Constraints())]
         draw = _weights_of(facts, config)
         kept = run.selection(name) / KEPT
-        totals = sum(scores.each_bucket(partial(_explain_bucket, str(kept.address), edges, others, draw)))
+        totals = sum(scores.each_bucket(partial(_explain_bucket, str(kept.address), edges, others, draw, excluded)))
     quartiles, overlaps, (weight, square) = totals[:QUARTILES], totals[QUARTILES : QUARTILES + 2], totals[-2:]
     return {
         **facts,
         "per_quartile": [int(number) for number in quartiles],
-        "effective": float(weight**2 / square) if square > 0.0 else 0.0,
+        "effective": float(weight**2 / square) if square > 0.0 else float(facts["num_candidates"]),
         "overlap": {
             method: float(number) / facts["num_kept"]
             for method, number in zip(("top_k", "random"), overlaps, strict=True)
         },
     }
+
+
+def _candidates(
+    run: RunDirectory, config: Config, index: SampleIndex, facts: dict[str, Any]
+) -> tuple[Scores, np.ndarray]:
+    """Return the scores of a selection and the positions that took no part in it, int64 ascending."""
+    names = ("always_keep", "never_keep", "deduplicate")
+    given = {name: facts["constraints"][name] for name in names if name in facts["constraints"]}
+    select = config.select.__class__(score=facts["score_method"], **given)
+    scores, constraints = prepare(run, config.model_copy(update={"select": select}), index)
+    return scores, np.setdiff1d(constraints.excluded, constraints.forced)
 
 
 def _weights_of(facts: dict[str, Any], config: Config) -> Any:
@@ -143,7 +155,9 @@ def _edges(histogram: Any) -> np.ndarray:
     return edges
 
 
-def _explain_bucket(kept: str, edges: np.ndarray, others: list[Decision], draw: Any, bucket: Any) -> np.ndarray:
+def _explain_bucket(
+    kept: str, edges: np.ndarray, others: list[Decision], draw: Any, excluded: np.ndarray, bucket: Any
+) -> np.ndarray:
     from dualprune.storage import Location
 
     table = (Location(kept) / bucket_name(bucket.number)).read_table(["position"])
@@ -157,6 +171,7 @@ def _explain_bucket(kept: str, edges: np.ndarray, others: list[Decision], draw: 
         totals[:QUARTILES] += np.bincount(quarter, minlength=QUARTILES)
         for number, other in enumerate(others):
             totals[QUARTILES + number] += np.count_nonzero(other.keeps(part) & mask)
-        weight = np.ones(len(part)) if draw is None else draw.weight(part)
-        totals[-2:] += weight.sum(), (weight**2).sum()
+        if draw is not None:
+            weight = draw.weight(part)[~np.isin(part.position, excluded, assume_unique=True)]
+            totals[-2:] += weight.sum(), (weight**2).sum()
     return totals

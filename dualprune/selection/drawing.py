@@ -18,6 +18,7 @@ from dualprune.selection.plain import ScoreDraw
 from dualprune.selection.question import Decision, Question, Strata, no_positions
 from dualprune.selection.quotas import group_quotas, minimums, stratum_budgets
 from dualprune.selection.registry import SAMPLERS, Draw, Sampler, Summary
+from dualprune.selection.sample import Sample
 from dualprune.selection.search import Each, Survey, find_last, survey
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ def draw_all(each: Each, config: SelectConfig, ratios: Sequence[float], constrai
         score_range=sampler.score_range,
     )
     seen = survey(each, base, config.anchor_size if sampler.needs_mean_prob else 0)
-    total, anchor = seen.num_samples, seen.anchor
+    total, anchor, sample = seen.num_samples, seen.anchor, seen.sample
     if sampler.skipped > 0.0:
         base = _without_skipped(each, base, sampler, seen)
         seen = survey(each, base)
@@ -67,7 +68,7 @@ def draw_all(each: Each, config: SelectConfig, ratios: Sequence[float], constrai
         base = replace(base, strata=Strata(sampler.num_strata, seen.lowest, seen.highest))
         seen = survey(each, base)
     summary = Summary(total, anchor, seen.lowest, seen.highest)
-    work = _Drawing(each, config, constraints, sampler, summary, total)
+    work = _Drawing(each, config, constraints, sampler, summary, total, sample)
     if not sampler.has_ratio:
         count = int(seen.available.sum())
         if count == 0:
@@ -107,7 +108,7 @@ def _without_skipped(each: Each, base: Question, sampler: Sampler, seen: Survey)
     # Who is always kept is not in the way here, and stays where its score puts it.
     question = replace(base, draw=draw, num_groups=1, forced=no_positions())
     of = survey(each, question).available if len(base.forced) else np.array([candidates])
-    [last] = find_last(each, [question], [np.array([min(count, int(of[0]))])], [of])
+    [last] = find_last(each, [question], [np.array([min(count, int(of[0]))])], [of], seen.sample)
     return replace(base, without=(Decision(question, last),))
 
 
@@ -122,9 +123,10 @@ class _Drawing:
         sampler: Sampler,
         summary: Summary,
         total: int,
+        sample: Sample,
     ) -> None:
         self._each, self._config, self._constraints = each, config, constraints
-        self._sampler, self._summary, self._total = sampler, summary, total
+        self._sampler, self._summary, self._total, self._sample = sampler, summary, total, sample
 
     def draw(self, base: Question, seen: Survey, ratios: Sequence[float], counts: Sequence[int]) -> list[Drawn]:
         """Return a decision a ratio."""
@@ -145,7 +147,7 @@ class _Drawing:
             wanted = [np.array([count]) for count in counts]
         else:
             wanted = [self._cell_counts(base, seen, count) for count in counts]
-        lasts = find_last(self._each, questions, wanted, [available] * len(questions))
+        lasts = find_last(self._each, questions, wanted, [available] * len(questions), self._sample)
         forced_of = seen.forced if len(seen.forced) == len(available) else np.array([forced])
         return [
             Drawn(
@@ -175,7 +177,7 @@ class _Drawing:
                     f"select.always_keep and select.balance.minimum ask for {least.sum()} samples, but only {count} "
                     "are kept; lower the pruning ratio"
                 )
-        lasts = find_last(self._each, questions, wanted, [seen.available] * len(questions))
+        lasts = find_last(self._each, questions, wanted, [seen.available] * len(questions), self._sample)
         return [
             replace(question, num_groups=1, promoted=(Decision(question, last),))
             for question, last in zip(questions, lasts, strict=True)

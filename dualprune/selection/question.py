@@ -85,15 +85,18 @@ class Question:
             cell[out if forced is None else out & ~forced] = -1
         return cell, forced
 
+    def places(self, part: Part) -> tuple[Ints, Mask | None]:
+        """Return each sample's cell, as `cells` does; and who comes first, forced or promoted, if any."""
+        cell, first = self.cells(part)
+        for decision in self.promoted:
+            first = _either(first, decision.keeps(part))
+        return cell, first
+
     def standing(self, part: Part) -> tuple[UInts, Ints]:
         """Return each sample's rank and cell."""
-        cell, forced = self.cells(part)
+        cell, first = self.places(part)
         rank = self.draw.rank(part)
-        for decision in self.promoted:
-            forced = _either(forced, decision.keeps(part))
-        if forced is not None:
-            rank = np.where(forced, HIGHEST, rank)
-        return rank, cell
+        return rank if first is None else np.where(first, HIGHEST, rank), cell
 
 
 @dataclass(frozen=True)
@@ -135,14 +138,15 @@ class Decision:
         draw = self.question.draw
         if draw.chance == "none":
             return np.ones(len(part))
-        rank, cell = self.question.standing(part)
+        cell, first = self.question.places(part)
         if draw.chance == "equal":
-            share = num_drawn / np.maximum(num_candidates, 1)
-            return np.where(rank == HIGHEST, 1.0, share[cell])
-        key = rank_key(self.last.next_rank)[cell]
-        with np.errstate(over="ignore", divide="ignore"):
-            chance = -np.expm1(-np.exp(np.log(draw.weight(part)) - key))
-        return np.where((rank == HIGHEST) | (key == -np.inf), 1.0, chance)
+            chance = (num_drawn / np.maximum(num_candidates, 1))[cell]
+        else:
+            key = rank_key(self.last.next_rank)[cell]
+            with np.errstate(over="ignore", divide="ignore"):
+                chance = -np.expm1(-np.exp(np.log(draw.weight(part)) - key))
+            chance[key == -np.inf] = 1.0
+        return chance if first is None else np.where(first, 1.0, chance)
 
 
 def _among(positions: Ints, part: Part) -> Mask | None:

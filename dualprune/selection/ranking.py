@@ -13,22 +13,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualprune.hashing import hash_ids, uniform
+from dualprune.scores.windows import compiled
 
 TOP_BIT = np.uint64(1 << 63)
 HIGHEST = np.uint64((1 << 64) - 1)
 # A key is kept as a fixed-point number of so many bits behind the point: bins of equal width are then a shift away.
 FRACTION_BITS = 48
 LARGEST_KEY = 16_383.0
+SCALE = 2.0**FRACTION_BITS
 ZERO = np.int64(1 << 62)
 # What belongs to so many samples stays in a core's own cache.
-BLOCK_ROWS = 1 << 14
+BLOCK_ROWS = 1 << 15
 
 
 class Part:
     """Rows start … stop-1 of a bucket: columns are read when they are asked for, and what follows is made once.
 
-    `column(name)` gives a whole column of the bucket: sample_id int64 or string, position and group int64, score and
-    mean_prob float64; or None where there is no such column.
+    `column(name)` gives a whole column of the bucket: sample_id int64 or string; position, label and group int64; score
+    and mean_prob float64; or None where there is no such column.
     """
 
     def __init__(self, column: Callable[[str], Any], start: int, stop: int) -> None:
@@ -46,12 +48,21 @@ class Part:
         return self._stop - self._start
 
     def __getattr__(self, name: str) -> Any:
-        if name not in {"sample_id", "position", "score", "mean_prob", "group"}:
+        if name not in {"sample_id", "position", "label", "score", "mean_prob", "group"}:
             raise AttributeError(name)
         whole = self._column(name)
         values = None if whole is None else whole[self._start : self._stop]
         setattr(self, name, values)
         return values
+
+    def take(self, rows: NDArray[np.int64]) -> Part:
+        """Return some rows, given by their numbers in this part, as a part."""
+
+        def column(name: str) -> Any:
+            values = getattr(self, name)
+            return None if values is None else values.take(rows)
+
+        return Part(column, 0, len(rows))
 
     def once(self, key: Any, make: Callable[[], Any]) -> Any:
         """Return what `make` gives, from the first call for that key."""
@@ -66,8 +77,16 @@ class Part:
 
     def noise(self, seed: int) -> NDArray[np.float64]:
         """Return standard Gumbel noise that follows from the ids, float64 [n]."""
-        result: NDArray[np.float64] = self.once(("noise", seed), lambda: -np.log(-np.log(uniform(self.hash(seed)))))
+        result: NDArray[np.float64] = self.once(("noise", seed), lambda: _gumbel(self.hash(seed)))
         return result
+
+
+def _gumbel(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
+    """Return -log(-log u) of the uniform numbers u that hashes give."""
+    values = uniform(hashes)
+    for _ in range(2):
+        np.negative(np.log(values, out=values), out=values)
+    return values
 
 
 def ordered_bits(values: NDArray[np.float64]) -> NDArray[np.uint64]:
@@ -86,19 +105,26 @@ def weighted_rank(part: Part, log_weight: NDArray[np.float64] | None, seed: int)
     noise = part.noise(seed)
     if log_weight is None:
         return key_rank(noise)
-    key = log_weight + noise
+    rank = key_rank(log_weight + noise)
     none = log_weight == -np.inf
-    if not none.any():
-        return key_rank(key)
-    rank = key_rank(np.where(none, 0.0, key))
-    rank[none] = ordered_bits(part.score[none]) >> np.uint64(1)
+    if none.any():
+        rank[none] = ordered_bits(part.score[none]) >> np.uint64(1)
     return rank
 
 
 def key_rank(key: NDArray[np.float64]) -> NDArray[np.uint64]:
     """Return the rank uint64 [n] of sampling keys float64 [n]."""
-    scaled = np.clip(key, -LARGEST_KEY, LARGEST_KEY) * 2.0**FRACTION_BITS
-    return (scaled.astype(np.int64) + ZERO).view(np.uint64) | TOP_BIT
+    rank: NDArray[np.uint64] = _fixed_point(key)
+    return rank
+
+
+@compiled
+def _fixed_point(key: NDArray[np.float64]) -> NDArray[np.uint64]:
+    rank = np.empty(len(key), dtype=np.uint64)
+    for i in range(len(key)):
+        inside = min(max(key[i], -LARGEST_KEY), LARGEST_KEY)
+        rank[i] = np.uint64(np.int64(inside * SCALE) + ZERO) | TOP_BIT
+    return rank
 
 
 def rank_key(rank: NDArray[np.uint64]) -> NDArray[np.float64]:

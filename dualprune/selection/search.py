@@ -13,16 +13,20 @@ from numpy.typing import NDArray
 from dualprune.selection.cells import Ints, Last, Search
 from dualprune.selection.question import Question
 from dualprune.selection.ranking import Part
+from dualprune.selection.sample import Sample, guess
 
-# So many samples in doubt are looked at one by one.
-FEW = 100_000
+# So many samples in doubt, of all questions together, are looked at one by one.
+FEW = 1 << 19
 # `each(function)` gives function(parts) for every bucket's parts.
 Each = Callable[[Callable[[Iterable[Part]], Any]], Iterator[Any]]
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What one pass over the samples that take part tells: [C] arrays of all and of the forced ones, score range."""
+    """What one pass tells of the samples that take part: [C] arrays of all and of the forced ones, score range.
+
+    `sample` are some of all samples, by chance.
+    """
 
     num_samples: int
     available: Ints
@@ -31,6 +35,7 @@ class Survey:
     lowest: float
     highest: float
     anchor: float
+    sample: Sample
 
 
 def survey(each: Each, question: Question, anchor_size: int = 0) -> Survey:
@@ -41,13 +46,15 @@ def survey(each: Each, question: Question, anchor_size: int = 0) -> Survey:
     sums: list[Any] = [0, 0, 0, 0]
     low, high = np.inf, -np.inf
     best: list[tuple[float, Any, float]] = []
-    for found, top in each(partial(_survey, question, anchor_size)):
+    sample = Sample(question.draw.seed)
+    for found, top, chosen in each(partial(_survey, question, anchor_size)):
+        sample.add(chosen)
         sums = [one + more for one, more in zip(sums, found[:4], strict=True)]
         low, high = min(low, found[4]), max(high, found[5])
         best = sorted(best + top, key=_by_score_then_id)[:anchor_size]
     anchor = float(np.mean([mean for _, _, mean in best])) if best else float("nan")
     num, available, forced, positive = sums
-    return Survey(num, available, forced, positive, low, high, anchor)
+    return Survey(num, available, forced, positive, low, high, anchor, sample)
 
 
 def _by_score_then_id(row: tuple[float, Any, float]) -> tuple[float, Any]:
@@ -59,12 +66,14 @@ def _survey(question: Question, anchor_size: int, parts: Iterable[Part]) -> Any:
     num, positive, low, high = 0, 0, np.inf, -np.inf
     available, forced = np.zeros(cells, dtype=np.int64), np.zeros(cells, dtype=np.int64)
     best: list[tuple[float, Any, float]] = []
+    sample = Sample(question.draw.seed)
     for part in parts:
         num += len(part)
+        sample.choose(part, with_mean=anchor_size > 0, with_group=question.num_groups > 1)
         if anchor_size and len(part):
             floor = best[-1][0] if len(best) == anchor_size else -np.inf
             if part.score.max() >= floor:
-                best = sorted(best + highest(part, anchor_size), key=_by_score_then_id)[:anchor_size]
+                best = sorted(best + highest(part, anchor_size, floor), key=_by_score_then_id)[:anchor_size]
         cell, must = question.cells(part)
         inside = cell >= 0
         score = part.score
@@ -80,44 +89,51 @@ def _survey(question: Question, anchor_size: int, parts: Iterable[Part]) -> Any:
             available += np.bincount(cell, minlength=cells)
         low, high = min(low, float(score.min())), max(high, float(score.max()))
         positive += len(score) if low > 0.0 else int(np.count_nonzero(score > 0.0))
-    return (num, available, forced, positive, low, high), best
+    return (num, available, forced, positive, low, high), best, sample.columns
 
 
-def highest(part: Part, size: int) -> list[tuple[float, Any, float]]:
-    """Return (score, id, mean_prob) of the `size` highest scores, the highest first, ties by id ascending."""
+def highest(part: Part, size: int, floor: float = -np.inf) -> list[tuple[float, Any, float]]:
+    """Return (score, id, mean_prob) of the `size` highest scores from `floor` on, in that order, ties by id."""
     assert part.mean_prob is not None
-    size = min(size, len(part))
-    floor = np.partition(part.score, -size)[-size]
     rows = np.flatnonzero(part.score >= floor)
-    ids = np.asarray(part.sample_id)[rows]
-    rows = rows[np.lexsort((ids, -part.score[rows]))][:size]
-    ids = np.asarray(part.sample_id)[rows].tolist()
-    return list(zip(part.score[rows].tolist(), ids, part.mean_prob[rows].tolist(), strict=True))
+    if len(rows) > size:
+        rows = rows[part.score[rows] >= np.partition(part.score[rows], -size)[-size]]
+    ids = np.asarray(part.sample_id.take(rows))
+    order = np.lexsort((ids, -part.score[rows]))[:size]
+    rows = rows[order]
+    return list(zip(part.score[rows].tolist(), ids[order].tolist(), part.mean_prob[rows].tolist(), strict=True))
 
 
 def find_last(
-    each: Each, questions: Sequence[Question], wanted: Sequence[Ints], available: Sequence[Ints]
+    each: Each, questions: Sequence[Question], wanted: Sequence[Ints], available: Sequence[Ints], sample: Sample
 ) -> list[Last]:
     """Return, for each question, the last sample of each cell that is kept when `wanted` [C] of `available` [C] are."""
-    searches = [
-        Search.start(number, of, question.draw.focus())
-        for question, number, of in zip(questions, wanted, available, strict=True)
+    lasts = [Last.trivial(number) for number in wanted]
+    left = [
+        n for n, (number, of) in enumerate(zip(wanted, available, strict=True)) if ((number > 0) & (number < of)).any()
     ]
-    while True:
-        coarse = [n for n, search in enumerate(searches) if search.num_left > FEW and search.refinable]
-        if not coarse:
-            break
-        work = partial(_histograms, [questions[n] for n in coarse], [searches[n] for n in coarse])
-        sums = [np.zeros((len(searches[n].wanted), searches[n].num_bins), dtype=np.int64) for n in coarse]
+    # What a sample tells is wrong once in a while; the second search goes without.
+    for known in (sample, Sample(sample.seed)):
+        if left:
+            guesses = {n: guess(questions[n], wanted[n], available[n], known) for n in left}
+            few = FEW // len(left)
+            searches = {n: Search.start(wanted[n], available[n], guesses[n], few) for n in left}
+            _refine(each, questions, searches, few)
+            left = _settle(each, questions, searches, lasts)
+    assert not left, "a search without a guess finds the last kept samples"
+    return lasts
+
+
+def _refine(each: Each, questions: Sequence[Question], searches: dict[int, Search], few: int) -> None:
+    """Go down until few samples of each question are in doubt."""
+    while coarse := {n: search for n, search in searches.items() if search.num_left > few and search.refinable}:
+        work = partial(_histograms, [questions[n] for n in coarse], list(coarse.values()))
+        sums = [np.zeros((len(search.wanted), search.num_bins), dtype=np.int64) for search in coarse.values()]
         for found in each(work):
             for whole, histogram in zip(sums, found, strict=True):
                 whole += histogram
-        for n, histogram in zip(coarse, sums, strict=True):
-            searches[n].refine(histogram)
-    lasts = [Last.trivial(number) for number in wanted]
-    if any(search.active.any() for search in searches):
-        _settle(each, questions, searches, lasts)
-    return lasts
+        for search, histogram in zip(coarse.values(), sums, strict=True):
+            search.refine(histogram)
 
 
 def _histograms(questions: list[Question], searches: list[Search], parts: Iterable[Part]) -> list[NDArray[np.int64]]:
@@ -130,32 +146,40 @@ def _histograms(questions: list[Question], searches: list[Search], parts: Iterab
     return [whole.astype(np.uint32) if whole.max(initial=0) < 1 << 32 else whole for whole in sums]
 
 
-def _settle(each: Each, questions: Sequence[Question], searches: list[Search], lasts: list[Last]) -> None:
-    found = list(each(partial(_doubtful, questions, searches)))
-    for n, (search, last) in enumerate(zip(searches, lasts, strict=True)):
-        cell, rank, hash_, position = (np.concatenate([rows[n][column] for rows, _ in found]) for column in range(4))
-        below = np.max([lower[n] for _, lower in found], axis=0)
+def _settle(each: Each, questions: Sequence[Question], searches: dict[int, Search], lasts: Sequence[Last]) -> list[int]:
+    """Enter the last kept samples, and return the questions where they are not among those in doubt."""
+    found = list(each(partial(_doubtful, [questions[n] for n in searches], list(searches.values()))))
+    missed = []
+    for place, (n, search) in enumerate(searches.items()):
+        cell, rank, hash_, position = (
+            np.concatenate([rows[place][column] for rows, _, _ in found]) for column in range(4)
+        )
+        wanted = search.total - np.sum([above[place] for _, above, _ in found], axis=0)
+        below = np.max([lower[place] for _, _, lower in found], axis=0)
         order = np.argsort(cell, kind="stable")
-        starts = np.searchsorted(cell[order], np.arange(len(search.wanted) + 1))
+        starts = np.searchsorted(cell[order], np.arange(len(wanted) + 1))
+        if ((wanted < 1) | (wanted > np.diff(starts)))[search.active].any():
+            missed.append(n)
+            continue
         for c in np.flatnonzero(search.active):
             rows = order[starts[c] : starts[c + 1]]
-            last.settle(int(c), int(search.wanted[c]), rank[rows], hash_[rows], position[rows], below[c])
+            lasts[n].settle(int(c), int(wanted[c]), rank[rows], hash_[rows], position[rows], below[c])
+    return missed
 
 
-def _doubtful(questions: Sequence[Question], searches: list[Search], parts: Iterable[Part]) -> Any:
+def _doubtful(questions: list[Question], searches: list[Search], parts: Iterable[Part]) -> Any:
     collected: list[list[tuple[Any, ...]]] = [[] for _ in searches]
+    above = [np.zeros(len(search.wanted), dtype=np.int64) for search in searches]
     below = [np.zeros(len(search.wanted), dtype=np.uint64) for search in searches]
     for part in parts:
         for n, (question, search) in enumerate(zip(questions, searches, strict=True)):
-            if not search.active.any():
-                continue
             rank, cell = question.standing(part)
-            rows, lower = search.in_doubt(rank, part.hash(question.draw.seed) if search.by_hash.any() else None, cell)
-            np.maximum(below[n], lower, out=below[n])
+            by_hash = part.hash(question.draw.seed) if search.by_hash.any() else None
+            rows = search.in_doubt(rank, by_hash, cell, above[n], below[n])
             if len(rows):
                 hash_ = part.hash(question.draw.seed)[rows]
                 collected[n].append((cell[rows], rank[rows], hash_, part.position[rows]))
-    return [_joined(columns) for columns in collected], below
+    return [_joined(columns) for columns in collected], above, below
 
 
 def _joined(columns: list[tuple[Any, ...]]) -> tuple[NDArray[Any], ...]:

@@ -20,7 +20,7 @@ from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
 from dualprune.ray_session import ensure_ray, user_errors
 from dualprune.run import RunDirectory, Stage
-from dualprune.score_files import fast_encoding
+from dualprune.score_files import fast_encoding, without_nulls
 from dualprune.selection.bucketed import Bucket, Scores
 from dualprune.selection.drawing import Constraints, Drawn, draw_all
 from dualprune.selection.duplicates import find_duplicates
@@ -138,23 +138,22 @@ def _constraints(config: Config) -> dict[str, Any]:
 
 def _write_bucket(drawn: Sequence[Drawn], places: Sequence[Location], num_classes: int, bucket: Bucket) -> np.ndarray:
     """Write a bucket's kept samples of each selection, and return their numbers by class, int64 [selections, C]."""
-    masks = [[one.decision.keeps(part) for one in drawn] for part in bucket.parts()]
+    tables: list[list[pa.Table]] = [[] for _ in drawn]
+    for part in bucket.parts():
+        for one, pieces in zip(drawn, tables, strict=True):
+            pieces.append(_kept_rows(one, part.take(np.flatnonzero(one.decision.keeps(part)))))
     counts = np.zeros((len(drawn), num_classes), dtype=np.int64)
-    for number, (one, place) in enumerate(zip(drawn, places, strict=True)):
-        rows = np.flatnonzero(np.concatenate([mask[number] for mask in masks] or [np.zeros(0, dtype=bool)]))
-
-        def kept(name: str, rows: np.ndarray = rows) -> Any:
-            values = bucket.column(name)
-            return values.take(pa.array(rows)) if isinstance(values, pa.Array) else values[rows]
-
-        columns = {name: kept(name) for name in COLUMNS}
-        weight, inclusion = np.empty(len(rows)), np.empty(len(rows))
-        whole = Part(kept, 0, len(rows))
-        weight[:] = one.decision.question.draw.weight(whole)
-        inclusion[:] = one.decision.inclusion(whole, one.cells_drawn, one.cells_candidates)
-        counts[number] = np.bincount(columns["label"], minlength=num_classes)
+    for place, pieces, into in zip(places, tables, counts, strict=True):
+        table = without_nulls(pa.concat_tables(pieces))
+        into += np.bincount(table["label"], minlength=num_classes)
         file = place / bucket_name(bucket.number)
         with file.filesystem.open_output_stream(file.path) as stream:
-            table = pa.table({**columns, "weight": weight, "inclusion": inclusion})
             pq.write_table(table, stream, **fast_encoding(table.schema))
     return counts
+
+
+def _kept_rows(one: Drawn, kept: Part) -> pa.Table:
+    columns = {name: getattr(kept, name) for name in COLUMNS}
+    weight = one.decision.question.draw.weight(kept)
+    inclusion = one.decision.inclusion(kept, one.cells_drawn, one.cells_candidates)
+    return pa.table({**columns, "weight": weight, "inclusion": inclusion})

@@ -47,6 +47,10 @@ def test_parameters_by_hand() -> None:
     assert beta_parameters(0.4, 0.5, 4.0, "c_d", 16.0, 15.0) == pytest.approx((7.5625, 8.4375))
     # b = 15 · 0.6 · (1 - 0.5^6) = 8.859375
     assert beta_parameters(0.4, 0.5, 4.0, "2+c_d", 16.0, 15.0) == pytest.approx((7.140625, 8.859375))
+    # CIFAR-10's c_d: b = 15 · 0.75 · (1 - 0.3^5.5) with 0.3^5.5 = 0.00133096581
+    assert beta_parameters(0.25, 0.3, 5.5, "c_d", 16.0, 15.0) == pytest.approx((4.7649733654, 11.2350266346))
+    # ImageNet's: b = 15 · 0.65 · (1 - 0.9^13) with 0.9^13 = 0.25418658283
+    assert beta_parameters(0.35, 0.9, 11.0, "2+c_d", 16.0, 15.0) == pytest.approx((8.7283191826, 7.2716808174))
     a, b = beta_parameters(1.0, 0.5, 4.0, "c_d", 16.0, 15.0)
     assert a > 0
     assert b > 0
@@ -91,6 +95,9 @@ def test_row_order_does_not_matter() -> None:
     score, mean = rng.random(400), rng.random(400)
     ids = np.array([f"sample-{i}" for i in range(400)])
     kept = {str(ids[i]) for i in selection.beta(score, mean, ratio=0.6, sample_ids=ids, seed=7)}
+    assert selection.beta(score, mean, ratio=0.6, sample_ids=ids.tolist(), seed=7).tolist() == [
+        i for i in range(400) if str(ids[i]) in kept
+    ]
     order = rng.permutation(400)
     again = selection.beta(score[order], mean[order], ratio=0.6, sample_ids=ids[order], seed=7)
     assert {str(ids[order][i]) for i in again} == kept

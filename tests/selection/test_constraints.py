@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import scipy.stats
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -138,13 +140,16 @@ def test_explain_compare_and_export(run: RunDirectory) -> None:
     run_select(run, config)
     facts = explain(run, config, "beta-0.5")
     assert sum(facts["per_quartile"]) == 60
+    scored = pa.concat_tables((run.scores("dual") / f"bucket=0000{b}.parquet").read_table() for b in range(3))
+    density = scipy.stats.beta.pdf(scored["mean_prob"], facts["parameters"]["a"], facts["parameters"]["b"])
+    weight = density * np.asarray(scored["score"])
+    assert facts["effective"] == pytest.approx(weight.sum() ** 2 / (weight**2).sum())
     ranked = settings(run, method="top_k", ratio=0.5)
     run_select(run, ranked)
     one, other = set(kept(run, "beta-0.5")), set(kept(run, "top_k-0.5"))
     assert facts["overlap"]["top_k"] == len(one & other) / 60
-    table = pa.concat_tables((run.scores("dual") / f"bucket=0000{b}.parquet").read_table() for b in range(3))
-    mean = np.asarray(table["mean_prob"])
-    chosen = np.isin(np.asarray(table["sample_id"]).astype(str), list(one))
+    mean = np.asarray(scored["mean_prob"])
+    chosen = np.isin(np.asarray(scored["sample_id"]).astype(str), list(one))
     quarter = np.argsort(np.argsort(mean)) // 30
     assert np.abs(np.array(facts["per_quartile"]) - np.bincount(quarter[chosen], minlength=4)).max() <= 1
     found = compare(run, config, "beta-0.5", "top_k-0.5")
@@ -169,7 +174,19 @@ def test_the_commands(run: RunDirectory) -> None:
     shown = CliRunner().invoke(app, arguments)
     assert shown.exit_code == 0, shown.output
     assert "random-0.3: kept 84 of 120" in shown.output
-    assert "effective number of candidates" in shown.output
+    # All weights are the same.
+    assert re.search(r"effective number of candidates +│ 120.0", shown.output)
+    shown = CliRunner().invoke(app, ["select", str(run), "--method", "beta", "--ratios", "0.5", "--explain"])
+    assert shown.exit_code == 0, shown.output
+    facts = (run.selection("beta-0.5") / "selection.json").read_json()
+    for name in ("a", "b", "anchor"):
+        assert re.search(rf"│ {name} +│ {facts['parameters'][name]:.6g} ", shown.output)
+    lines = ["kept of class 2", "kept of the hardest quarter", "also kept by top_k", "also kept by random"]
+    assert all(line in shown.output for line in lines)
+    for wrong in (["random-0.3"], ["random-0.3", "random-0.9", "beta-0.5"]):
+        shown = CliRunner().invoke(app, ["compare", str(run), "--selections", *wrong])
+        assert shown.exit_code != 0
+        assert "expected two" in str(shown.output) + str(shown.exception)
     shown = CliRunner().invoke(app, ["compare", str(run), "--selections", "random-0.3", "random-0.9"])
     assert shown.exit_code == 0, shown.output
     # Without weights, draws of one seed are nested: 12 of 84.

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ray.data import DataContext, ExecutionResources
 
-from dualprune import selection
+from dualprune import buckets, selection
 from dualprune.config_file import make_config
 from dualprune.errors import DataError
 from dualprune.run import RunDirectory
@@ -52,6 +53,27 @@ def test_the_same_as_on_arrays_however_it_is_cut(
     assert sum(facts["kept_per_class"].values()) == 299
     assert (np.asarray(kept["inclusion"]) > 0).all()
     assert facts["parameters"]["a"] + facts["parameters"]["b"] == pytest.approx(16)
+
+
+def test_the_number_of_workers_does_not_matter(
+    make_dynamics: MakeDynamics, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One task after the other for each bucket, a few tasks at a time, all of the cluster's CPUs with one task each."""
+    run = make_dynamics(PROB, num_buckets=7)
+    recorded(run)
+    config = settings(method="beta", ratio=0.7, seed=3)
+    run_score(run, config)
+    kept = []
+    for cpus, tasks_per_cpu in ((1, 4), (2, 4), (5, 1)):
+        monkeypatch.setattr(buckets, "TASKS_PER_CPU", tasks_per_cpu)
+        context = DataContext.get_current().copy()
+        context.execution_options.resource_limits = ExecutionResources(cpu=cpus)
+        with DataContext.current(context):
+            run_select(run, config, force=True)
+        kept.append((run.selection("s") / "kept.parquet").read_table())
+    assert kept[0].num_rows == 299
+    assert kept[0].equals(kept[1])
+    assert kept[0].equals(kept[2])
 
 
 def test_the_order_of_rows_does_not_matter(make_dynamics: MakeDynamics, ray_cluster: None, tmp_path: Path) -> None:
