@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test test-slow lint format types audit clean
+.PHONY: demo test test-slow lint format constraints audit clean
 
 demo: $(VENV)/.demo
 	$(BIN)/dualprune prune pipelines/configs/digits.yaml --run runs/digits
@@ -25,9 +25,14 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# The newest versions that go together, all tests to be run with them after.
+constraints: $(VENV)/.made
+	$(or $(UV),$(BIN)/uv) pip compile --quiet --upgrade --all-extras --no-annotate \
+		--custom-compile-command "make constraints" --output-file constraints.txt pyproject.toml
+
 # Asks a database of known weaknesses, so it needs a network, and is no part of CI.
 audit: $(VENV)/.dev
-	$(if $(UV),$(UV),$(BIN)/uv) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(or $(UV),$(BIN)/uv) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
@@ -43,7 +48,7 @@ else
 endif
 	touch $@
 
-INSTALL = $(if $(UV),$(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+INSTALL = $(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[demo]'
