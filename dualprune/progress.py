@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +18,7 @@ from dualprune.ray_session import on_terminal
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.5
+LOG_S = 10.0
 
 
 class ProgressBoard:
@@ -40,7 +43,7 @@ class ProgressBoard:
 
 @contextmanager
 def shown(title: str, total: int) -> Iterator[Any]:
-    """Give an actor handle of a `ProgressBoard`, drawn as a bar while the block runs, and logged without a terminal."""
+    """Give an actor handle of a `ProgressBoard` while the block runs: a bar on a terminal, else lines of the log."""
     board = ray.remote(num_cpus=0)(ProgressBoard).remote()
     stop = threading.Event()
     drawer = threading.Thread(target=_draw, args=(board, title, total, stop), name="progress", daemon=True)
@@ -62,8 +65,9 @@ def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
-    before = ("", -1)
-    with Progress(*columns, console=Console(stderr=True), disable=not on_terminal()) as bar:
+    drawn = on_terminal()
+    before, logged_at = ("", -1), -math.inf
+    with Progress(*columns, console=Console(stderr=True), disable=not drawn) as bar:
         task = bar.add_task(title, total=total, note="")
         ended = False
         while not ended:
@@ -73,6 +77,8 @@ def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
             except ray.exceptions.RayError:
                 continue
             bar.update(task, completed=count, note=note)
-            if (note, count) != before and count:
-                before = (note, count)
-                logger.debug("%s: %d of %d %s", title, count, total, note)
+            # The log of a job is where one looks how far it is.
+            due = ended or time.monotonic() - logged_at >= LOG_S
+            if not drawn and count and due and (note, count) != before:
+                before, logged_at = (note, count), time.monotonic()
+                logger.info("%s: %d of %d %s", title, count, total, note)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -47,6 +51,12 @@ def submit_words(nodes: Nodes, job: str, pipeline: str, run: str, *flags: str, s
     return words
 
 
+def our_submit(nodes: Nodes, pipeline: str, run: str) -> list[str]:
+    words = [str(BIN / "dualprune"), "submit", "pipelines/configs/digits.yaml", "--address", nodes.address]
+    words += ["--code", str(ROOT), "--pipeline", pipeline, "--run", run]
+    return words + [word for setting in SETTINGS for word in ("--set", setting)]
+
+
 def last_line(log: str) -> dict:
     return json.loads([line for line in log.splitlines() if line.startswith('{"pipeline"')][-1])
 
@@ -83,18 +93,29 @@ def test_without_the_token_a_submission_is_refused(nodes: Nodes, run_address: st
 def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_commit(
     nodes: Nodes, run_address: str
 ) -> None:
-    begun = nodes.ray(*submit_words(nodes, "first", "prune", run_address, "--no-wait"))
-    assert begun.returncode == 0, begun.stdout + begun.stderr
+    words = [*our_submit(nodes, "prune", run_address), "--submission-id", "first"]
+    shown: list[str] = []
+    process = subprocess.Popen(words, env=nodes.env, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    reader = threading.Thread(target=lambda: shown.extend(iter(process.stdout.readline, "")), daemon=True)
+    reader.start()
 
     def committed() -> bool:
-        assert '"status": "failed"' not in nodes.job_log("first"), nodes.job_log("first")
+        assert process.poll() is None, "".join(shown)
         return len(commit_times(run_address)) >= 3
 
-    wait_for(committed, 240, lambda: nodes.job_log("first"))
+    wait_for(committed, 240, lambda: "".join(shown))
+    # The log is here while the job runs; Ctrl-C leaves it, and not the job.
+    assert re.search(rf"record: \d+ of {EPOCHS} loss", "".join(shown))
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    reader.join(timeout=10)
+    assert "left; job first goes on" in shown[-1]
+    assert nodes.job_status("first") == "RUNNING"
     workers = [actor for actor in nodes.state("actors") if "TrainWorker" in actor["class_name"]]
     assert len({actor["node_id"] for actor in workers if actor["state"] == "ALIVE"}) == 2
     wait_for(lambda: "ray_dualprune_epoch{" in nodes.metrics(), 20, nodes.metrics)
-    nodes.ray("job", "stop", "--address", nodes.address, "first")
+    stop = shown[-1].partition("Stop it by: ray ")[2]
+    nodes.ray(*shlex.split(stop))
     wait_for(lambda: nodes.job_status("first") == "STOPPED", 60, lambda: nodes.job_log("first"))
     before = commit_times(run_address)
     assert 3 <= len(before) < EPOCHS
@@ -117,14 +138,9 @@ def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_com
 
 @pytest.mark.parametrize("pipeline", LATER)
 def test_our_own_submit_shows_the_log_and_ends_as_the_job_does(nodes: Nodes, run_address: str, pipeline: str) -> None:
-    words = [str(BIN / "dualprune"), "submit", "pipelines/configs/digits.yaml", "--address", nodes.address]
-    words += ["--code", str(ROOT), "--pipeline", pipeline]
-    words += [word for setting in SETTINGS for word in ("--set", setting)]
-
     def submitted(run: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*words, "--run", run], env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=200
-        )
+        words = our_submit(nodes, pipeline, run)
+        return subprocess.run(words, env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=200)
 
     done = submitted(run_address)
     assert done.returncode == 0, done.stdout + done.stderr
