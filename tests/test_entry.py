@@ -108,7 +108,7 @@ entry_point("prune", work)
     assert (tmp_path / "run" / ".lock").read_text() == ""
 
 
-@pytest.mark.parametrize("module", ["prune", "score", "compare"])
+@pytest.mark.parametrize("module", ["prune", "score", "compare", "sweep"])
 def test_every_pipeline_has_the_flags_of_the_command_line_and_exit_code_2(module: str, tmp_path: Path) -> None:
     words = [sys.executable, "-m", f"pipelines.{module}"]
     told = subprocess.run([*words, "--help"], capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"})
