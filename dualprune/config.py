@@ -216,6 +216,9 @@ class TuneConfig(Section):
     test_points: NonNegativeInt = Field(
         3, description="So many of the best points are checked on the test set, with `evaluate.seeds`; 0: none."
     )
+    loggers: list[Literal["csv", "json", "tensorboard", "mlflow", "wandb"]] = Field(
+        ["csv", "tensorboard"], description="What Ray Tune writes of every trial, in tune/logs."
+    )
     seed: NonNegativeInt = Field(0, description="Seed of the search and of the validation split.")
 
 

@@ -1,4 +1,4 @@
-"""Sweeps of sampling settings and pruning ratios with Ray Tune; a run with recorded dynamics in, the best points out."""
+"""Sweeps of sampling settings and pruning ratios with Ray Tune: a recorded run in, the best points out."""
 
 from __future__ import annotations
 
