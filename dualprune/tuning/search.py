@@ -81,6 +81,7 @@ def suggest(
     metrics = METRICS if objective.kind == PARETO else METRIC
     modes = ["max"] * len(METRICS) if objective.kind == PARETO else "max"
     done = [record for record in records if record["state"] != FAILED]
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.InMemoryStorage()
     # A resumed search draws other points than the first did, and knows what came of those.
     sampler = optuna.samplers.TPESampler(seed=config.seed + len(done))

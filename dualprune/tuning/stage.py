@@ -235,6 +235,8 @@ class _Sweep:
                     name=f"session-{len(logs.children())}",
                     storage_path=logs.path,
                     storage_filesystem=None if logs.is_local else logs.filesystem,
+                    # A trial has nothing to go on from: one that fails begins anew.
+                    checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=settings.max_failures),
                     callbacks=[
                         LogWriter(self._log, budget_s),
