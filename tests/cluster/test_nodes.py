@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import dualprune
+from dualprune.config_file import load_config
 from dualprune.storage import Location
 from tests.cluster.documents import ROOT
 from tests.cluster.nodes import BIN, Nodes, started
@@ -23,8 +24,7 @@ pytestmark = pytest.mark.slow
 EPOCHS = 24
 SETTINGS = ["train.epochs=40", f"record.epochs={EPOCHS}", "score.window=4", "evaluate.enabled=false"]
 SETTINGS += ["record.checkpoint_every=1"]
-# What is run, after prune, on the run that it left, and what its result must hold.
-LATER = {"score": lambda result: result["scores"]["dual"]["samples"] == 1438}
+SWEEP = ["tune.space={select.c_d: {uniform: [1, 12]}}", "tune.num_trials=4", "tune.test_points=0", "evaluate.epochs=1"]
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +51,10 @@ def submit_words(nodes: Nodes, job: str, pipeline: str, run: str, *flags: str, s
     return words
 
 
-def our_submit(nodes: Nodes, pipeline: str, run: str) -> list[str]:
+def our_submit(nodes: Nodes, pipeline: str, run: str, settings=SETTINGS) -> list[str]:
     words = [str(BIN / "dualprune"), "submit", "pipelines/configs/digits.yaml", "--address", nodes.address]
     words += ["--code", str(ROOT), "--pipeline", pipeline, "--run", run]
-    return words + [word for setting in SETTINGS for word in ("--set", setting)]
+    return words + [word for setting in settings for word in ("--set", setting)]
 
 
 def last_line(log: str) -> dict:
@@ -103,9 +103,11 @@ def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_com
         assert process.poll() is None, "".join(shown)
         return len(commit_times(run_address)) >= 3
 
-    wait_for(committed, 240, lambda: "".join(shown))
+    def live() -> bool:
+        return re.search(rf"record: \d+ of {EPOCHS} loss", "".join(shown)) is not None
+
+    wait_for(lambda: committed() and live(), 240, lambda: "".join(shown))
     # The log is here while the job runs; Ctrl-C leaves it, and not the job.
-    assert re.search(rf"record: \d+ of {EPOCHS} loss", "".join(shown))
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     reader.join(timeout=10)
@@ -136,19 +138,31 @@ def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_com
     assert kept_ids.num_rows == 431
 
 
-@pytest.mark.parametrize("pipeline", LATER)
-def test_our_own_submit_shows_the_log_and_ends_as_the_job_does(nodes: Nodes, run_address: str, pipeline: str) -> None:
-    def submitted(run: str) -> subprocess.CompletedProcess[str]:
-        words = our_submit(nodes, pipeline, run)
-        return subprocess.run(words, env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=200)
+def test_a_sweep_that_is_submitted_again_goes_on_with_the_trials_that_are_there(nodes: Nodes, run_address: str) -> None:
+    words = submit_words(nodes, "sweep", "sweep", run_address, settings=SETTINGS + SWEEP)
+    begun = nodes.ray(*words, "--max-trials", "2")
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    result = last_line(nodes.job_log("sweep"))["result"]
+    assert result["num_trials"]["finished"] == 2
+    trials = Location.of(run_address) / "tune" / "trials"
+    before = {trial.name: trial.read_bytes() for trial in trials.children()}
 
-    done = submitted(run_address)
+    words = our_submit(nodes, "sweep", run_address, SETTINGS + SWEEP)
+    done = subprocess.run(words, env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"stop it by: ray job stop --address {nodes.address} raysubmit_" in done.stdout
-    assert LATER[pipeline](last_line(done.stdout)["result"])
     assert "SUCCEEDED" in done.stdout.splitlines()[-1]
+    assert last_line(done.stdout)["result"]["num_trials"]["finished"] == 4
+    after = {trial.name: trial.read_bytes() for trial in trials.children()}
+    assert len(after) == 4
+    assert before.items() <= after.items()
+    best = load_config(Location.of(run_address) / "tune" / "best.yaml")
+    assert 1 <= best.select.c_d <= 12
 
-    failed = submitted(run_address.replace("digits", "nothing"))
+
+def test_our_own_submit_fails_as_the_job_does(nodes: Nodes, run_address: str) -> None:
+    words = our_submit(nodes, "score", run_address.replace("digits", "nothing"))
+    failed = subprocess.run(words, env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert failed.returncode == 1, failed.stdout + failed.stderr
     assert "is not finished; run `dualprune record" in last_line(failed.stdout)["error"]
     assert "FAILED" in failed.stdout
