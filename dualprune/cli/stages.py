@@ -112,5 +112,5 @@ def _show_files(run: RunDirectory, config: Config) -> None:
     from dualprune.selection.stage import selection_names
 
     for name in selection_names(config):
-        console.print(f"kept ids: {run.selection(name)}/kept.parquet", soft_wrap=True, markup=False)
-        console.print(f"exported: {export_place(run, config, name)}", soft_wrap=True, markup=False)
+        console.print(f"kept ids: {run.selection(name)}/kept.parquet", soft_wrap=True)
+        console.print(f"exported: {export_place(run, config, name)}", soft_wrap=True)
