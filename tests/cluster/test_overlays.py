@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.documents import CLUSTER, OVERLAYS, PIPELINES, ROOT, built, cluster_spec, find, pods
+from tests.cluster.documents import CLUSTER, OVERLAYS, PIPELINES, ROOT, built, cluster_spec, find, groups, pods
 from tests.cluster.operator_rules import operator_errors
 from tests.cluster.policy_rules import policy_errors
+from tests.cluster.quantities import num_bytes
 from tests.cluster.schemas import KUBERAY, KUBERNETES_VERSIONS, schema_errors
 
 # Images that were built on the same machine have no digest.
@@ -110,13 +111,27 @@ def test_the_docs_make_every_secret():
     assert made == SECRETS
 
 
-def test_kueue_has_no_cluster_that_never_ends():
+def test_kueue_has_no_cluster_that_never_ends_and_starts_nothing_by_itself():
     documents = built("kueue")
     assert {d["kind"] for d in documents} & {"RayCluster", "CronJob"} == set()
     for document in documents:
         if document["kind"] == "RayJob":
-            assert document["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "dualprune"
+            # Kueue starts whatever is suspended and has a queue.
+            assert "kueue.x-k8s.io/queue-name" not in document["metadata"]["labels"]
             assert not document["spec"]["rayClusterSpec"].get("enableInTreeAutoscaling")
+
+
+def test_the_docs_give_kueue_room_for_one_job():
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    quota = dict(re.findall(r"name: (\S+), nominalQuota: (\w+)", text))
+    needed: dict[str, float] = {}
+    job = find(built("kueue"), "RayJob", "prune")
+    for name, group in groups(job["spec"]["rayClusterSpec"]):
+        for resource, amount in group["template"]["spec"]["containers"][0]["resources"]["requests"].items():
+            needed[resource] = needed.get(resource, 0) + num_bytes(amount) * (
+                1 if name == "head" else group["replicas"]
+            )
+    assert {resource: num_bytes(amount) for resource, amount in quota.items()} == needed
 
 
 def test_autoscaling_overlay_scales_and_lets_the_autoscaler_alone_in():
