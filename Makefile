@@ -27,12 +27,12 @@ format: $(VENV)/.dev
 
 # Asks a database of known weaknesses, so it needs a network, and is no part of CI.
 audit: $(VENV)/.dev
-	$(if $(UV),$(UV),$(BIN)/uv) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+	$(or $(UV),$(BIN)/uv) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # The newest versions that fit together, for the oldest Python that is supported; then run .ci/run on them.
 constraints: $(VENV)/.made
 	sed -n 1p constraints.txt > constraints.new
-	$(if $(UV),$(UV),$(BIN)/uv) pip compile pyproject.toml --all-extras --upgrade --python-version 3.11 --quiet \
+	$(or $(UV),$(BIN)/uv) pip compile pyproject.toml --all-extras --upgrade --python-version 3.11 --quiet \
 	  --no-annotate --no-header --no-emit-index-url --no-emit-find-links | sed 's/+[a-z0-9.]*$$//' >> constraints.new
 	mv constraints.new constraints.txt
 
@@ -50,7 +50,7 @@ else
 endif
 	touch $@
 
-INSTALL = $(if $(UV),$(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+INSTALL = $(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python --constraint constraints.txt
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[demo]'

@@ -200,6 +200,51 @@ class EvaluateConfig(Section):
     )
 
 
+class TuneConfig(Section):
+    """What `dualprune tune` searches, and how; each trial trains as `evaluate` says."""
+
+    space: dict[str, dict[str, list[Any]]] = Field(
+        default_factory=dict,
+        description="Dotted keys of this configuration, each with one of `uniform`, `loguniform`, `quniform`, `int`, "
+        "`choice`, `grid` and its list, such as `select.c_d: {uniform: [1, 12]}`.",
+    )
+    search: Literal["optuna", "random", "grid"] = Field(
+        "optuna", description="optuna: by TPE, learning from the trials so far; grid: every combination."
+    )
+    scheduler: Literal["none", "asha", "median"] = Field(
+        "none", description="Stop trials early whose validation accuracy lags behind, epoch by epoch."
+    )
+    grace_epochs: PositiveInt = Field(3, description="asha, median: epochs that every trial trains.")
+    reduction_factor: Annotated[int, Field(ge=2)] = Field(3, description="asha: one of so many goes on at each rung.")
+    objective: Literal["accuracy", "largest_ratio", "pareto"] = Field(
+        "accuracy",
+        description="accuracy: the highest; largest_ratio: the largest ratio that loses at most `epsilon` against the "
+        "full set; pareto: ratio against accuracy.",
+    )
+    epsilon: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
+        0.01, description="largest_ratio, pareto: accuracy that may be lost, as a share of all validation samples."
+    )
+    num_trials: PositiveInt = Field(40, description="Points to try; grid: at most so many.")
+    seeds: PositiveInt = Field(1, description="Draws and trainings of each point; their mean accuracy counts.")
+    validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
+        0.2, description="Share of the training set, by class, on which trials are measured; it is never selected."
+    )
+    max_concurrent: PositiveInt | None = Field(
+        None, description="Trials at a time; null: what the cluster has room for."
+    )
+    max_failures: NonNegativeInt = Field(1, description="Times that a trial which fails is tried again.")
+    time_budget_s: PositiveFloat | None = Field(
+        None, description="Begin no trial after this time, and stop those left."
+    )
+    test_points: NonNegativeInt = Field(
+        3, description="So many of the best points are checked on the test set, with `evaluate.seeds`; 0: none."
+    )
+    loggers: list[Literal["csv", "json", "tensorboard", "mlflow", "wandb"]] = Field(
+        ["csv", "tensorboard"], description="What Ray Tune writes of every trial, in tune/logs."
+    )
+    seed: NonNegativeInt = Field(0, description="Seed of the search and of the validation split.")
+
+
 class ScalingConfig(Section):
     """What the cluster gives to training."""
 
@@ -221,6 +266,7 @@ class Config(Section):
     select: SelectConfig = SelectConfig()
     export: ExportConfig = ExportConfig()
     evaluate: EvaluateConfig = EvaluateConfig()
+    tune: TuneConfig = TuneConfig()
     scaling: ScalingConfig = ScalingConfig()
 
     @property

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import ray
 from rich.console import Console
@@ -16,6 +19,7 @@ from dualprune.ray_session import on_terminal
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.5
+LOG_S = 10.0
 
 
 class ProgressBoard:
@@ -40,7 +44,7 @@ class ProgressBoard:
 
 @contextmanager
 def shown(title: str, total: int) -> Iterator[Any]:
-    """Give an actor handle of a `ProgressBoard`, drawn as a bar while the block runs, and logged without a terminal."""
+    """Give an actor handle of a `ProgressBoard` while the block runs: a bar on a terminal, else lines of the log."""
     board = ray.remote(num_cpus=0)(ProgressBoard).remote()
     stop = threading.Event()
     drawer = threading.Thread(target=_draw, args=(board, title, total, stop), name="progress", daemon=True)
@@ -55,28 +59,14 @@ def shown(title: str, total: int) -> Iterator[Any]:
 
 @contextmanager
 def counted(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Give a function to call here when one more item is done; a bar, without an actor."""
-    with _bar() as bar:
-        task = bar.add_task(title, total=total, note="")
-        yield lambda: bar.advance(task)
-
-
-def _bar() -> Progress:
-    columns = (
-        TextColumn("{task.description:<10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    return Progress(*columns, console=Console(stderr=True), disable=not on_terminal())
+    """Give a function to call here when one more item is done: a bar or lines of the log, without an actor."""
+    with _Display(title, total) as display:
+        counts = itertools.count(1)
+        yield lambda: display.show(next(counts))
 
 
 def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
-    before = ("", -1)
-    with _bar() as bar:
-        task = bar.add_task(title, total=total, note="")
+    with _Display(title, total) as display:
         ended = False
         while not ended:
             ended = stop.wait(POLL_S)
@@ -84,7 +74,37 @@ def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
                 count, note = ray.get(board.state.remote(), timeout=10)
             except ray.exceptions.RayError:
                 continue
-            bar.update(task, completed=count, note=note)
-            if (note, count) != before and count:
-                before = (note, count)
-                logger.debug("%s: %d of %d %s", title, count, total, note)
+            display.show(count, note, last=ended)
+
+
+class _Display:
+    """A bar on a terminal; without one, a line of the log now and then, where one looks how far a job is."""
+
+    def __init__(self, title: str, total: int) -> None:
+        columns = (
+            TextColumn("{task.description:<10}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        self._title, self._total, self._drawn = title, total, on_terminal()
+        self._bar = Progress(*columns, console=Console(stderr=True), disable=not self._drawn)
+        self._task = self._bar.add_task(title, total=total, note="")
+        self._logged, self._logged_at = (0, ""), -math.inf
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def show(self, count: int, note: str = "", last: bool = False) -> None:
+        """Show that `count` items are done."""
+        self._bar.update(self._task, completed=count, note=note)
+        due = last or count == self._total or time.monotonic() - self._logged_at >= LOG_S
+        if not self._drawn and count and due and (count, note) != self._logged:
+            self._logged, self._logged_at = (count, note), time.monotonic()
+            logger.info("%s: %d of %d %s", self._title, count, self._total, note)

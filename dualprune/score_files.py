@@ -111,7 +111,7 @@ def write_bucket(
     with ExitStack() as stack:
         writers: dict[str, TableWriter] = {}
         for block in blocks:
-            for name, table in _tables(block, bucket, epochs, on_nan).items():
+            for name, table in score_tables(block, bucket, epochs, on_nan).items():
                 if name not in writers:
                     file = run.scores(name) / bucket_name(bucket)
                     writers[name] = stack.enter_context(file.table_writer(**fast_encoding(table.schema)))
@@ -120,7 +120,8 @@ def write_bucket(
     return num_scored
 
 
-def _tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan: str) -> dict[str, pa.Table]:
+def score_tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan: str) -> dict[str, pa.Table]:
+    """Return the rows of each method's score file that a block gives; errors as for `write_bucket`."""
     mean, first = block.mean_prob, block.first_position
     index = block.index.append_column("position", pa.array(np.arange(first, first + len(mean))))
     # A NaN among the statistics makes one of the score: the statistics themselves are looked at only then.

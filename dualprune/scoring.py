@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from dualprune.buckets import over_buckets
 from dualprune.config import Config
-from dualprune.dynamics.blocks import Block, read_blocks
+from dualprune.dynamics.blocks import read_blocks
 from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError, RunError
@@ -101,12 +101,15 @@ def _score(
 def score_bucket(job: ScoreJob, bucket: int) -> int:
     """Score one bucket by every method, block by block, and write its files; returns the samples with a score."""
     store = DynamicsStore(job.run)
-    blocks = read_blocks(store, bucket, columns_of(job.methods), job.epochs)
-    return write_bucket(store.run, bucket, _scored(job.methods, blocks), job.epochs, job.on_nan)
+    blocks = scored_blocks(store, bucket, job.methods, job.epochs)
+    return write_bucket(store.run, bucket, blocks, job.epochs, job.on_nan)
 
 
-def _scored(methods: Mapping[str, ScoreMethod], blocks: Iterator[Block]) -> Iterator[ScoredBlock]:
-    for block in blocks:
+def scored_blocks(
+    store: DynamicsStore, bucket: int, methods: Mapping[str, ScoreMethod], epochs: Sequence[int]
+) -> Iterator[ScoredBlock]:
+    """Give a bucket's blocks of samples, read and scored by every method, in position order."""
+    for block in read_blocks(store, bucket, columns_of(methods), epochs):
         scored = {name: method.score(block.statistics) for name, method in methods.items()}
         means = (result.mean_prob for result in scored.values() if result.mean_prob is not None)
         mean = next(means, None)

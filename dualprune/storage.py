@@ -114,7 +114,10 @@ class Location:
         return Location(f"{base.rstrip('/')}/{child}{mark}{options}")
 
     def __str__(self) -> str:
-        return self.address.partition("?")[0]
+        # For people, logs and results: neither options nor a name and password before the bucket.
+        scheme, mark, rest = self.address.partition("?")[0].rpartition("://")
+        bucket, slash, path = rest.partition("/")
+        return scheme + mark + (bucket.rpartition("@")[2] if mark else bucket) + slash + path
 
     @property
     def filesystem(self) -> pafs.FileSystem:

@@ -108,7 +108,7 @@ entry_point("prune", work)
     assert (tmp_path / "run" / ".lock").read_text() == ""
 
 
-@pytest.mark.parametrize("module", ["prune", "score", "compare"])
+@pytest.mark.parametrize("module", ["prune", "score", "compare", "sweep"])
 def test_every_pipeline_has_the_flags_of_the_command_line_and_exit_code_2(module: str, tmp_path: Path) -> None:
     words = [sys.executable, "-m", f"pipelines.{module}"]
     told = subprocess.run([*words, "--help"], capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"})
@@ -121,3 +121,18 @@ def test_every_pipeline_has_the_flags_of_the_command_line_and_exit_code_2(module
     line = json.loads(wrong.stdout.splitlines()[-1])
     assert (line["pipeline"], line["status"]) == (module, "failed")
     assert "there is no such configuration file" in line["error"]
+
+
+def test_a_sweep_takes_the_flags_of_tune_and_goes_on_by_itself(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "pipelines.sweep"]
+    told = subprocess.run([*words, "--help"], capture_output=True, text=True, env=os.environ | {"COLUMNS": "120"})
+    for flag in ("--resume", "--no-resume", "--max-trials", "--time-budget"):
+        assert flag in told.stdout
+    assert "default: resume" in told.stdout
+    words += ["--config", str(ROOT / "pipelines/configs/digits_sweep.yaml"), "--run", str(tmp_path / "run")]
+    wrong = subprocess.run([*words, "--time-budget", "soon"], capture_output=True, text=True)
+    assert wrong.returncode == 2, wrong.stderr
+    line = json.loads(wrong.stdout.splitlines()[-1])
+    assert (line["status"], line["pipeline"]) == ("failed", "sweep")
+    assert "--time-budget soon: expected a time above 0" in line["error"]
+    assert not (tmp_path / "run").exists()

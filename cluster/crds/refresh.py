@@ -1,10 +1,10 @@
-"""Takes the CRDs of a KubeRay release, and leaves full schemas for the tests and a word on what differs from ours.
+"""Reduces the CRDs of a KubeRay release to the JSON schema that the tests hold the manifests against.
 
     python cluster/crds/refresh.py FOLDER VERSION
 
 FOLDER holds KubeRay's `ray.io_rayclusters.yaml` and `ray.io_rayjobs.yaml` of release VERSION, such as 1.7.0; see
-README.md beside this file. Where nothing differs, `agreed.json` says so: the release, and checksums of its CRDs and of
-our schema.
+README.md beside this file. Writes `kuberay.json`: no prose, unknown fields refused, and what repeats, such as the pod
+template, written once.
 """
 
 from __future__ import annotations
@@ -12,54 +12,31 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-HERE = Path(__file__).resolve().parent
-OURS = HERE / "ray.io_v1.schema.yaml"
-REDUCED = HERE / "reduced"
-AGREED = HERE / "agreed.json"
+REDUCED = Path(__file__).resolve().parent / "kuberay.json"
 FILES = {"RayCluster": "ray.io_rayclusters.yaml", "RayJob": "ray.io_rayjobs.yaml"}
+NOTICE = (
+    "Made by refresh.py from KubeRay's CRDs, changed as it says there. "
+    "Copyright the KubeRay authors, https://github.com/ray-project/kuberay, Apache License 2.0."
+)
+# A part that is shorter than its reference and the definition is not worth a name.
+WORTH_A_NAME = 200
 
 Schema = dict[str, Any]
 
 
 def reduce_crd(crd: Schema) -> Schema:
-    """Return the JSON schema of a CRD's version v1: no prose, unknown fields refused, the metadata left open."""
+    """Return the JSON schema of a CRD's version v1; the metadata is left open, as in the CRD."""
     versions = {version["name"]: version for version in crd["spec"]["versions"]}
     if "v1" not in versions:
         raise ValueError(f"{crd['metadata']['name']}: has no version v1, but {', '.join(versions)}")
-    schema = _reduce(versions["v1"]["schema"]["openAPIV3Schema"])
-    schema["properties"]["metadata"] = {"type": "object"}
-    return schema
-
-
-def differences(ours: Schema, full: Schema, definitions: Schema, path: str = "") -> Iterator[str]:
-    """Yield what our schema allows or demands otherwise than the full one; fields that we leave out are no matter."""
-    if "$ref" in ours:
-        ours = definitions[ours["$ref"].rpartition("/")[2]]
-    if "x-kubernetes" in ours:
-        return
-    # Where the CRD gives a type, ours is that type; where it lists values, ours are among them.
-    if "type" in full and "type" in ours and ours["type"] != full["type"]:
-        yield f"{path}: is {full['type']}, ours says {ours['type']}"
-        return
-    for value in ours.get("enum", []):
-        if "enum" in full and value not in full["enum"]:
-            yield f"{path}: {value!r} is not among {full['enum']}"
-    for name in full.get("required", []):
-        if name not in ours.get("required", []):
-            yield f"{path}.{name}: is required, ours says it is not"
-    for name, below in ours.get("properties", {}).items():
-        if name not in full.get("properties", {}):
-            yield f"{path}.{name}: there is no such field"
-        else:
-            yield from differences(below, full["properties"][name], definitions, f"{path}.{name}")
-    if "items" in ours:
-        yield from differences(ours["items"], full["items"], definitions, f"{path}[]")
+    return _reduce(versions["v1"]["schema"]["openAPIV3Schema"])
 
 
 def _reduce(node: Schema) -> Schema:
@@ -68,40 +45,67 @@ def _reduce(node: Schema) -> Schema:
         return {"type": ["integer", "string"], **({"pattern": kept["pattern"]} if "pattern" in kept else {})}
     if "type" in node:
         kept["type"] = [node["type"], "null"] if node.get("nullable") else node["type"]
-    if "properties" in node:
-        kept["properties"] = {name: _reduce(below) for name, below in node["properties"].items()}
-        if not node.get("x-kubernetes-preserve-unknown-fields"):
-            kept["additionalProperties"] = False
-    elif isinstance(node.get("additionalProperties"), dict):
-        kept["additionalProperties"] = _reduce(node["additionalProperties"])
-    if "items" in node:
-        kept["items"] = _reduce(node["items"])
+    kept |= _below(node, lambda _, part: _reduce(part))
+    if "properties" in kept and not node.get("x-kubernetes-preserve-unknown-fields"):
+        kept["additionalProperties"] = False
     return kept
 
 
-def checksum(path: Path) -> str:
-    """Return the SHA-256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def share(kinds: dict[str, Schema]) -> tuple[dict[str, Schema], dict[str, Schema]]:
+    """Return the schemas with a reference in place of each part that repeats, and the parts by name."""
+    seen: Counter[str] = Counter()
+    names: dict[str, str] = {}
+    parts: dict[str, Schema] = {}
+
+    def count(node: Schema) -> Schema:
+        text = json.dumps(node)
+        seen[text] += 1
+        # What is in a part that repeats is written once with it, and needs no name of its own.
+        return _below(node, lambda _, part: count(part)) if seen[text] == 1 else node
+
+    def put(name: str, node: Schema) -> Schema:
+        text = json.dumps(node)
+        whole = node | _below(node, put, f"{name}Item")
+        if seen[text] == 1 or len(text) < WORTH_A_NAME:
+            return whole
+        if text not in names:
+            # Parts of one name differ now and then: a container's securityContext is not a pod's.
+            same = sum(other.partition(".")[0] == name for other in parts)
+            names[text] = f"{name}.{same + 1}" if same else name
+            parts[names[text]] = whole
+        return {"$ref": f"#/$defs/{names[text]}"}
+
+    for schema in kinds.values():
+        count(schema)
+    return {kind: put(kind, schema) for kind, schema in kinds.items()}, dict(sorted(parts.items()))
 
 
-def main(folder: Path, release: str) -> int:
-    """Write the reduced schemas, print the differences; return 1 where there are any."""
-    ours = yaml.safe_load(OURS.read_text())
-    REDUCED.mkdir(exist_ok=True)
-    found = []
-    for kind, name in FILES.items():
-        full = reduce_crd(yaml.safe_load((folder / name).read_text()))
-        (REDUCED / f"{kind}.json").write_text(json.dumps(full, separators=(",", ":")))
-        found += differences(ours[kind], full, ours["definitions"], kind)
-    if not found:
-        crds = {name: checksum(folder / name) for name in FILES.values()}
-        agreed = {"kuberay": release, "crds": crds, "schema": checksum(OURS)}
-        AGREED.write_text(json.dumps(agreed, indent=2) + "\n")
-    print("\n".join(found) or f"{OURS.name} agrees with these CRDs")
-    return 1 if found else 0
+def _below(node: Schema, change: Callable[[str, Schema], Schema], item: str = "") -> Schema:
+    """Return the keys of a node that hold schemas, each changed by `change(name, schema)`; an item is named `item`."""
+    found: Schema = {}
+    if "properties" in node:
+        found["properties"] = {key: change(key, part) for key, part in node["properties"].items()}
+    for key in ("items", "additionalProperties"):
+        if isinstance(node.get(key), dict):
+            found[key] = change(item, node[key])
+    return found
+
+
+def main(folder: Path, release: str) -> None:
+    """Write the reduced schema."""
+    kinds = {kind: reduce_crd(yaml.safe_load((folder / name).read_text())) for kind, name in FILES.items()}
+    shared, parts = share(kinds)
+    whole = {
+        "$comment": NOTICE,
+        "release": release,
+        "sha256": {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in FILES.values()},
+        "kinds": shared,
+        "$defs": parts,
+    }
+    REDUCED.write_text(json.dumps(whole, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit(__doc__)
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2]))
+    main(Path(sys.argv[1]), sys.argv[2])

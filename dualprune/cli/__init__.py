@@ -7,11 +7,11 @@ import sys
 from rich.console import Console
 from rich.markup import escape
 
-from dualprune.cli import about, cluster, compare, stages, store, submit
+from dualprune.cli import about, cluster, compare, stages, store, submit, tune
 from dualprune.cli.app import app
 from dualprune.errors import UserError
 
-__all__ = ["about", "app", "cluster", "compare", "main", "stages", "store", "submit"]
+__all__ = ["about", "app", "cluster", "compare", "main", "stages", "store", "submit", "tune"]
 INPUT_ERROR = 2
 
 

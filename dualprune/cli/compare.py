@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from dualprune.cli.app import Overrides, Place, Run, app, console, resolve
@@ -31,8 +33,8 @@ def compare(
     found = compared(directory, settings, *names)
     table = Table("samples", "number", "such as")
     table.add_row("in both", f"{found.in_both:,}", "")
-    table.add_row(f"only in {names[0]}", f"{found.only_first:,}", ", ".join(map(repr, found.first_examples)))
-    table.add_row(f"only in {names[1]}", f"{found.only_second:,}", ", ".join(map(repr, found.second_examples)))
+    table.add_row(f"only in {names[0]}", f"{found.only_first:,}", _ids(found.first_examples))
+    table.add_row(f"only in {names[1]}", f"{found.only_second:,}", _ids(found.second_examples))
     console.print(table)
     console.print(f"Jaccard overlap: {found.jaccard:.4f}")
 
@@ -48,9 +50,18 @@ def show_explained(run: RunDirectory, config: Config, name: str) -> None:
     table.add_row("candidates", f"{facts['num_candidates']:,} of {facts['num_samples']:,} samples")
     table.add_row("effective number of candidates", f"{facts['effective']:,.1f}")
     for label, count in facts["kept_per_class"].items():
-        table.add_row(f"kept of class {label}", f"{count:,}")
+        table.add_row(f"kept of class {_plain(label)}", f"{count:,}")
     for title, count in zip(("hardest", "second", "third", "easiest"), facts["per_quartile"], strict=True):
         table.add_row(f"kept of the {title} quarter", f"{count:,} ({count / facts['num_kept']:.1%})")
     for method, share in facts["overlap"].items():
         table.add_row(f"also kept by {method}", f"{share:.1%}")
     console.print(table)
+
+
+def _ids(ids: Sequence[Any]) -> str:
+    return escape(", ".join(map(repr, ids)))
+
+
+def _plain(label: str) -> str:
+    # Ids and classes come with the data: neither styles nor a terminal's own commands are taken from them.
+    return escape(label if label.isprintable() else repr(label))

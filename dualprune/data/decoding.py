@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from PIL import Image
 from dualprune.errors import DataError
 
 GRAY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
+# Of what Pillow reads, what pictures come in. EPS it would hand to another program, which runs what the file says.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
 class UndecodableError(Exception):
@@ -27,14 +31,29 @@ def open_image(content: bytes | None, max_pixels: int) -> Image.Image:
         with warnings.catch_warnings():
             # The limit is checked below, by our own number.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content))
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
         raise UndecodableError(str(error)) from None
     except (OSError, ValueError, SyntaxError) as error:
-        raise UndecodableError(f"not an image that Pillow can read ({error})") from None
+        raise UndecodableError(f"no image of the formats {', '.join(FORMATS)} ({error})") from None
     if image.width * image.height > max_pixels:
         raise UndecodableError(f"{image.width} × {image.height} pixels are more than data.max_pixels = {max_pixels}")
     return image
+
+
+@contextmanager
+def pixel_limit(max_pixels: int) -> Iterator[None]:
+    """Have Pillow refuse larger images by their header, also where it is other people's code that opens them."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max_pixels
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+        raise UndecodableError(f"{error} data.max_pixels = {max_pixels}") from None
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
 
 
 def pixels(image: Image.Image, channels: int, size: int | None) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dualprune.config import DataConfig
-from dualprune.data.decoding import UndecodableError, num_channels, pixels
+from dualprune.data.decoding import UndecodableError, num_channels, pixel_limit, pixels
 from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, alike, even_chunks
 from dualprune.errors import ConfigError, DataError
 from dualprune.registry import nearest
@@ -64,7 +64,9 @@ class TorchvisionSource(Source):
         failed: dict[int, Any] = {}
         for row in rows:
             try:
-                image, label = self._dataset(chunk.split)[row]
+                # Most of torchvision's sets decode the whole image before they give it.
+                with pixel_limit(self.config.max_pixels):
+                    image, label = self._dataset(chunk.split)[row]
                 images.append(self._pixels(image))
             except (UndecodableError, OSError) as error:
                 if self.config.on_error == "raise":

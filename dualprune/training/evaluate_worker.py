@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -18,11 +17,8 @@ from dualprune.run import RunDirectory
 from dualprune.selection import random as random_subset
 from dualprune.storage import Location, fingerprint
 from dualprune.training import collectives
-from dualprune.training.loop import Trainer
-from dualprune.training.models import build_model
-from dualprune.training.record_worker import make_loader, prepare_process
-
-TEST_BATCH = 512
+from dualprune.training.record_worker import prepare_process
+from dualprune.training.scratch import ScratchTraining
 
 
 @dataclass(frozen=True)
@@ -99,15 +95,6 @@ def share_out(trainings: Sequence[Training], parts: int) -> list[list[Training]]
     return shares
 
 
-def batch_size_for(config: Config, ratio: float) -> int:
-    """Return the batch size of a training on the set pruned at `ratio`."""
-    size = config.evaluate.batch_size
-    if size == "paper":
-        divisor = 4 if ratio >= 0.9 else 2 if ratio >= 0.8 else 1
-        return max(1, config.train.batch_size // divisor)
-    return size or config.train.batch_size
-
-
 def _train_one(
     job: EvaluateJob,
     training: Training,
@@ -117,33 +104,22 @@ def _train_one(
     device: torch.device,
     alone: bool,
 ) -> dict[str, Any]:
-    config = job.config
-    rank, world_size = (0, 1) if alone else (collectives.rank(), collectives.world_size())
-    seed = config.train.seed + training.seed
-    batch_size = batch_size_for(config, training.ratio)
     positions = training.positions(run, job.data.num_train)
-    started = time.monotonic()
-    loader = make_loader(
-        config, train_split, job.data, device, rank, world_size, positions=positions, seed=seed, batch_size=batch_size
+    scratch = ScratchTraining(
+        job.config,
+        job.data,
+        train_split,
+        device,
+        positions=positions,
+        ratio=training.ratio,
+        seed=job.config.train.seed + training.seed,
+        budget=training.budget,
+        full_size=job.data.num_train,
+        ranks=(0, 1) if alone else (collectives.rank(), collectives.world_size()),
+        wrap=None if alone else ray.train.torch.prepare_model,
     )
-    epochs = config.evaluate.epochs or config.train.epochs
-    total_steps = epochs * loader.num_steps
-    if training.budget == "steps":
-        total_steps = epochs * -(-job.data.num_train // batch_size)
-    torch.manual_seed(seed)
-    model = build_model(config.model, job.data.num_classes, job.data.shape[0]).to(device)
-    if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
-    if not alone:
-        model = ray.train.torch.prepare_model(model)
-    trainer = Trainer(model, config.train, total_steps, device)
-    epoch = 0
-    while trainer.step < total_steps:
-        trainer.train_epoch(loader, epoch)
-        epoch += 1
-    seconds = time.monotonic() - started
-    test_loader = make_loader(config, test_split, job.data, device, rank, world_size)
-    accuracy = trainer.accuracy(test_loader.eval_batches(TEST_BATCH), shared=not alone)
+    scratch.train()
+    accuracy = scratch.accuracy(test_split)
     return {
         "subset": training.subset,
         "ratio": training.ratio,
@@ -151,6 +127,6 @@ def _train_one(
         "budget": training.budget,
         "seed": training.seed,
         "accuracy": accuracy,
-        "seconds": seconds,
-        "steps": total_steps,
+        "seconds": scratch.seconds,
+        "steps": scratch.num_steps,
     }

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import pytest
 
 from dualprune.cluster import build
 
@@ -22,13 +18,6 @@ PIPELINES = ("prune", "sweep", "compare", "score")
 Document = dict[str, Any]
 
 
-def need_kubectl() -> None:
-    """Skip where there is no kubectl; fail where tests must not be left out unseen."""
-    if shutil.which("kubectl") is None:
-        leave = pytest.fail if os.environ.get("CI") else pytest.skip
-        leave("kubectl is not on the PATH, so no overlay can be built")
-
-
 @lru_cache
 def _built(overlay: str) -> list[Document]:
     return build(CLUSTER / "overlays" / overlay)
@@ -36,7 +25,6 @@ def _built(overlay: str) -> list[Document]:
 
 def built(overlay: str) -> list[Document]:
     """Return the documents of an overlay, the caller's own to change."""
-    need_kubectl()
     return copy.deepcopy(_built(overlay))
 
 

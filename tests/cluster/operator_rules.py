@@ -13,6 +13,8 @@ from tests.cluster.documents import Document, cluster_spec, groups
 # Where the name's length is cut, there is room for what KubeRay adds to it.
 MAX_NAME = {"RayCluster": 53, "RayJob": 47}
 TOKEN_SINCE = Version("2.52.0")
+# The CRD takes any string.
+MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
 # Alpha in KubeRay 1.7: refused unless the operator was started with their feature gates.
 GATED = ("networkPolicy", "tlsOptions", "historyServerOptions")
 
@@ -64,7 +66,10 @@ def life_of_a_job(document: Document) -> Iterator[str]:
         for key in ("suspend", "ttlSecondsAfterFinished"):
             if spec.get(key):
                 yield f"{key} needs shutdownAfterJobFinishes: true"
-    if spec.get("submissionMode") == "InteractiveMode" and spec.get("backoffLimit", 0) > 0:
+    mode = spec.get("submissionMode", MODES[0])
+    if mode not in MODES:
+        yield f"submissionMode {mode} is none of {', '.join(MODES)}"
+    if mode == "InteractiveMode" and spec.get("backoffLimit", 0) > 0:
         yield "InteractiveMode goes without backoffLimit"
     for key in ("activeDeadlineSeconds", "preRunningDeadlineSeconds"):
         if spec.get(key, 1) <= 0:

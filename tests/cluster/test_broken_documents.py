@@ -40,7 +40,6 @@ def broken(overlay: str, target: tuple[str, str], path: str, value: Any) -> list
 SCHEMA = [
     (RAY_JOB, "entrypont", "python", "entrypont"),
     (RAY_JOB, "ttlSecondsAfterFinished", "600", "'600' is not of type 'integer'"),
-    (RAY_JOB, "submissionMode", "HttpMode", "'HttpMode' is not one of"),
     (RAY_JOB, "rayClusterSpec.headGroupSpec", GONE, "'headGroupSpec' is a required property"),
     (RAY_CLUSTER, f"{CPU}.replica", 2, "replica"),
     (RAY_CLUSTER, f"{CPU}.groupName", GONE, "'groupName' is a required property"),
@@ -82,6 +81,7 @@ OPERATOR = {
         (RAY_JOB, "shutdownAfterJobFinishes", False, "suspend needs"),
         (RAY_JOB, "shutdownAfterJobFinishes", GONE, "ttlSecondsAfterFinished needs"),
         (RAY_JOB, "submissionMode", "InteractiveMode", "without backoffLimit"),
+        (RAY_JOB, "submissionMode", "HttpMode", "is none of"),
         (RAY_JOB, "activeDeadlineSeconds", 0, "more than 0"),
         (RAY_JOB, "backoffLimit", -1, "negative"),
     ],

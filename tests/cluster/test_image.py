@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from tests.cluster.documents import CLUSTER, ROOT
+from tests.cluster.documents import CLUSTER, PIPELINES, ROOT
 
 DOCKERFILE = CLUSTER / "Dockerfile"
 
@@ -125,7 +125,7 @@ def test_the_wheel_is_built_installed_and_holds_what_the_jobs_run(tmp_path: Path
     install = _run("cpu", "pip install").partition(" pip install")[2].replace("/wheels", str(wheels))
     _shell(f"{pip} install{install}", tmp_path)
     site = next(venv.glob("lib/python3.*/site-packages"))
-    for module in ("prune", "score", "compare"):
+    for module in PIPELINES:
         assert (site / "pipelines" / f"{module}.py").is_file()
     assert (site / "dualprune" / "py.typed").is_file()
     # The packages of the running environment, the code of the wheel.

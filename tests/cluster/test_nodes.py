@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
 import dualprune
+from dualprune.config_file import load_config
 from dualprune.storage import Location
 from tests.cluster.documents import ROOT
 from tests.cluster.nodes import BIN, Nodes, started
@@ -19,8 +24,7 @@ pytestmark = pytest.mark.slow
 EPOCHS = 24
 SETTINGS = ["train.epochs=40", f"record.epochs={EPOCHS}", "score.window=4", "evaluate.enabled=false"]
 SETTINGS += ["record.checkpoint_every=1"]
-# What is run, after prune, on the run that it left, and what its result must hold.
-LATER = {"score": lambda result: result["scores"]["dual"]["samples"] == 1438}
+SWEEP = ["tune.space={select.c_d: {uniform: [1, 12]}}", "tune.num_trials=4", "tune.test_points=0", "evaluate.epochs=1"]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +49,12 @@ def submit_words(nodes: Nodes, job: str, pipeline: str, run: str, *flags: str, s
     words += ["python", "-m", f"pipelines.{pipeline}", "--config", "pipelines/configs/digits.yaml"]
     words += ["--run", run, *(word for setting in settings for word in ("--set", setting))]
     return words
+
+
+def our_submit(nodes: Nodes, pipeline: str, run: str, settings=SETTINGS) -> list[str]:
+    words = [str(BIN / "dualprune"), "submit", "pipelines/configs/digits.yaml", "--address", nodes.address]
+    words += ["--code", str(ROOT), "--pipeline", pipeline, "--run", run]
+    return words + [word for setting in settings for word in ("--set", setting)]
 
 
 def last_line(log: str) -> dict:
@@ -83,18 +93,31 @@ def test_without_the_token_a_submission_is_refused(nodes: Nodes, run_address: st
 def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_commit(
     nodes: Nodes, run_address: str
 ) -> None:
-    begun = nodes.ray(*submit_words(nodes, "first", "prune", run_address, "--no-wait"))
-    assert begun.returncode == 0, begun.stdout + begun.stderr
+    words = [*our_submit(nodes, "prune", run_address), "--submission-id", "first"]
+    shown: list[str] = []
+    process = subprocess.Popen(words, env=nodes.env, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    reader = threading.Thread(target=lambda: shown.extend(iter(process.stdout.readline, "")), daemon=True)
+    reader.start()
 
     def committed() -> bool:
-        assert '"status": "failed"' not in nodes.job_log("first"), nodes.job_log("first")
+        assert process.poll() is None, "".join(shown)
         return len(commit_times(run_address)) >= 3
 
-    wait_for(committed, 240, lambda: nodes.job_log("first"))
+    def live() -> bool:
+        return re.search(rf"record: \d+ of {EPOCHS} loss", "".join(shown)) is not None
+
+    wait_for(lambda: committed() and live(), 240, lambda: "".join(shown))
+    # The log is here while the job runs; Ctrl-C leaves it, and not the job.
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    reader.join(timeout=10)
+    assert "left; job first goes on" in shown[-1]
+    assert nodes.job_status("first") == "RUNNING"
     workers = [actor for actor in nodes.state("actors") if "TrainWorker" in actor["class_name"]]
     assert len({actor["node_id"] for actor in workers if actor["state"] == "ALIVE"}) == 2
     wait_for(lambda: "ray_dualprune_epoch{" in nodes.metrics(), 20, nodes.metrics)
-    nodes.ray("job", "stop", "--address", nodes.address, "first")
+    stop = shown[-1].partition("Stop it by: ray ")[2]
+    nodes.ray(*shlex.split(stop))
     wait_for(lambda: nodes.job_status("first") == "STOPPED", 60, lambda: nodes.job_log("first"))
     before = commit_times(run_address)
     assert 3 <= len(before) < EPOCHS
@@ -115,24 +138,31 @@ def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_com
     assert kept_ids.num_rows == 431
 
 
-@pytest.mark.parametrize("pipeline", LATER)
-def test_our_own_submit_shows_the_log_and_ends_as_the_job_does(nodes: Nodes, run_address: str, pipeline: str) -> None:
-    words = [str(BIN / "dualprune"), "submit", "pipelines/configs/digits.yaml", "--address", nodes.address]
-    words += ["--code", str(ROOT), "--pipeline", pipeline]
-    words += [word for setting in SETTINGS for word in ("--set", setting)]
+def test_a_sweep_that_is_submitted_again_goes_on_with_the_trials_that_are_there(nodes: Nodes, run_address: str) -> None:
+    words = submit_words(nodes, "sweep", "sweep", run_address, settings=SETTINGS + SWEEP)
+    begun = nodes.ray(*words, "--max-trials", "2")
+    assert begun.returncode == 0, begun.stdout + begun.stderr
+    result = last_line(nodes.job_log("sweep"))["result"]
+    assert result["num_trials"]["finished"] == 2
+    trials = Location.of(run_address) / "tune" / "trials"
+    before = {trial.name: trial.read_bytes() for trial in trials.children()}
 
-    def submitted(run: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*words, "--run", run], env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=200
-        )
-
-    done = submitted(run_address)
+    words = our_submit(nodes, "sweep", run_address, SETTINGS + SWEEP)
+    done = subprocess.run(words, env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     assert f"stop it by: ray job stop --address {nodes.address} raysubmit_" in done.stdout
-    assert LATER[pipeline](last_line(done.stdout)["result"])
     assert "SUCCEEDED" in done.stdout.splitlines()[-1]
+    assert last_line(done.stdout)["result"]["num_trials"]["finished"] == 4
+    after = {trial.name: trial.read_bytes() for trial in trials.children()}
+    assert len(after) == 4
+    assert before.items() <= after.items()
+    best = load_config(Location.of(run_address) / "tune" / "best.yaml")
+    assert 1 <= best.select.c_d <= 12
 
-    failed = submitted(run_address.replace("digits", "nothing"))
+
+def test_our_own_submit_fails_as_the_job_does(nodes: Nodes, run_address: str) -> None:
+    words = our_submit(nodes, "score", run_address.replace("digits", "nothing"))
+    failed = subprocess.run(words, env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=200)
     assert failed.returncode == 1, failed.stdout + failed.stderr
     assert "is not finished; run `dualprune record" in last_line(failed.stdout)["error"]
     assert "FAILED" in failed.stdout

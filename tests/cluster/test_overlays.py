@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.documents import CLUSTER, OVERLAYS, PIPELINES, ROOT, built, cluster_spec, find, pods
+from tests.cluster.documents import CLUSTER, OVERLAYS, PIPELINES, ROOT, built, cluster_spec, find, groups, pods
 from tests.cluster.operator_rules import operator_errors
 from tests.cluster.policy_rules import policy_errors
-from tests.cluster.schemas import CRDS, KUBERNETES_VERSIONS, RAY_KINDS, full_ray_errors, schema_errors
+from tests.cluster.quantities import num_bytes
+from tests.cluster.schemas import KUBERAY, KUBERNETES_VERSIONS, schema_errors
 
 # Images that were built on the same machine have no digest.
 BY_TAG = {"dev-cpu"}
-# Comes with `dualprune tune`.
-COMING = {"pipelines/sweep.py"}
 SECRETS = {"dualprune-auth", "dualprune-redis", "dualprune-s3"}
 
 
@@ -35,28 +32,10 @@ def test_schema(overlay, version):
     assert [error for document in documents for error in schema_errors(document, version)] == []
 
 
-def test_our_schema_is_the_one_that_agreed_with_a_release_of_kuberay():
-    agreed = json.loads((CRDS / "agreed.json").read_text())
-    ours = hashlib.sha256((CRDS / "ray.io_v1.schema.yaml").read_bytes()).hexdigest()
-    assert agreed["schema"] == ours, (
-        "the schema has changed: hold it against the CRDs again, see cluster/crds/README.md"
-    )
-    assert set(agreed["crds"]) == {"ray.io_rayclusters.yaml", "ray.io_rayjobs.yaml"}
-    installed = re.search(
-        r"helm install kuberay-operator \S+ --version (\S+)", (ROOT / "docs/kubernetes.md").read_text()
-    )
-    assert installed is not None
-    assert installed[1] == agreed["kuberay"]
-
-
-# The CRDs are KubeRay's and not kept here: this is for whoever has made the full schemas.
-if (CRDS / "reduced").is_dir():
-
-    @pytest.mark.parametrize("overlay", OVERLAYS)
-    def test_full_schema_of_kuberay(overlay):
-        ray = [document for document in built(overlay) if document["kind"] in RAY_KINDS]
-        assert len(ray) >= 4
-        assert [error for document in ray for error in full_ray_errors(document)] == []
+def test_the_schema_is_that_of_the_kuberay_which_the_docs_install():
+    text = (ROOT / "docs/kubernetes.md").read_text()
+    assert re.findall(r"helm install kuberay-operator \S+ --version (\S+)", text) == [KUBERAY["release"]]
+    assert sorted(KUBERAY["kinds"]) == ["RayCluster", "RayJob"]
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
@@ -105,7 +84,7 @@ def test_what_the_command_lines_name_is_in_the_repository(overlay):
         modules = re.findall(r"python -m ([\w.]+)", line)
         configs = re.findall(r"--config /opt/dualprune/(\S+)", line)
         assert len(modules) == len(configs) == 1, line
-        for path in {modules[0].replace(".", "/") + ".py", configs[0]} - COMING:
+        for path in {modules[0].replace(".", "/") + ".py", configs[0]}:
             assert (ROOT / path).is_file(), f"{line}: {path} is not there"
 
 
@@ -132,13 +111,27 @@ def test_the_docs_make_every_secret():
     assert made == SECRETS
 
 
-def test_kueue_has_no_cluster_that_never_ends():
+def test_kueue_has_no_cluster_that_never_ends_and_starts_nothing_by_itself():
     documents = built("kueue")
     assert {d["kind"] for d in documents} & {"RayCluster", "CronJob"} == set()
     for document in documents:
         if document["kind"] == "RayJob":
-            assert document["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "dualprune"
+            # Kueue starts whatever is suspended and has a queue.
+            assert "kueue.x-k8s.io/queue-name" not in document["metadata"]["labels"]
             assert not document["spec"]["rayClusterSpec"].get("enableInTreeAutoscaling")
+
+
+def test_the_docs_give_kueue_room_for_one_job():
+    text = (ROOT / "docs" / "kubernetes.md").read_text()
+    quota = dict(re.findall(r"name: (\S+), nominalQuota: (\w+)", text))
+    needed: dict[str, float] = {}
+    job = find(built("kueue"), "RayJob", "prune")
+    for name, group in groups(job["spec"]["rayClusterSpec"]):
+        for resource, amount in group["template"]["spec"]["containers"][0]["resources"]["requests"].items():
+            needed[resource] = needed.get(resource, 0) + num_bytes(amount) * (
+                1 if name == "head" else group["replicas"]
+            )
+    assert {resource: num_bytes(amount) for resource, amount in quota.items()} == needed
 
 
 def test_autoscaling_overlay_scales_and_lets_the_autoscaler_alone_in():

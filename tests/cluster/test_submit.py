@@ -6,13 +6,10 @@ from pathlib import Path
 
 import pytest
 from ray.job_submission import JobStatus
-from typer.testing import CliRunner
 
-from dualprune.cli import app
 from dualprune.cluster import submit as jobs
 from dualprune.config import Config
-from dualprune.errors import ConfigError
-from tests.cluster.documents import ROOT, need_kubectl
+from tests.cluster.documents import ROOT
 
 DIGITS = str(ROOT / "pipelines" / "configs" / "digits.yaml")
 
@@ -104,14 +101,3 @@ def test_following_gives_up_a_port_that_stays_away_and_says_that_the_job_may_go_
     job.answers = [None] * 1000
     with pytest.raises(jobs.SubmissionError, match=r"it may go on: `ray job status job` tells"):
         jobs.follow(job, "job", lambda text: None)  # type: ignore[arg-type]
-
-
-def test_check_names_both_numbers() -> None:
-    need_kubectl()
-    overlay = str(ROOT / "cluster" / "overlays" / "gpu")
-    done = CliRunner().invoke(app, ["cluster", "check", DIGITS, overlay, "--set", "scaling.num_workers=9",
-                                    "--set", "scaling.use_gpu=true"])  # fmt: skip
-    assert isinstance(done.exception, ConfigError)
-    assert "scaling.num_workers: 9 workers need 9 GPUs, the overlay has 8" in str(done.exception)
-    fits = CliRunner().invoke(app, ["cluster", "check", DIGITS, overlay])
-    assert fits.exit_code == 0, fits.output

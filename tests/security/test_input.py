@@ -14,11 +14,17 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from PIL.ImageFile import ImageFile
+from PIL.PngImagePlugin import PngImageFile
+from rich.console import Console
 
+from dualprune.cli.compare import _ids, _plain
 from dualprune.cluster.submit import Submission
-from dualprune.config import Config
+from dualprune.config import Config, DataConfig
 from dualprune.config_file import load_config, make_config
 from dualprune.data.decoding import UndecodableError, open_image
+from dualprune.data.source import Chunk
+from dualprune.data.torchvision import TorchvisionSource
 from dualprune.errors import ConfigError
 from dualprune.storage import Location
 from dualprune.training import checkpoint
@@ -77,9 +83,33 @@ def png_of(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("side", [8_000, 60_000])
 def test_an_image_of_too_many_pixels_is_refused_before_it_is_decoded(side: int, monkeypatch) -> None:
-    monkeypatch.setattr(Image.Image, "load", lambda self: pytest.fail("pixels were decoded"))
+    monkeypatch.setattr(ImageFile, "load", lambda self: pytest.fail("pixels were decoded"))
     with pytest.raises(UndecodableError, match="pixels"):
         open_image(png_of(side, side), Config().data.max_pixels)
+
+
+def test_an_image_that_other_code_opens_is_refused_by_its_header_too(tmp_path: Path, monkeypatch) -> None:
+    folder = tmp_path / "rendered-sst2" / "train"
+    for name in ("negative", "positive"):
+        (folder / name).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "negative" / "good.png")
+    (folder / "positive" / "bomb.png").write_bytes(png_of(8_000, 8_000))
+    config = DataConfig(source="torchvision", name="RenderedSST2", root=str(tmp_path), on_error="skip")
+    source = TorchvisionSource(config)
+    source.shape  # noqa: B018 - the first image is read before decoding counts as a failure
+    loaded = []
+    monkeypatch.setattr(PngImageFile, "load_prepare", lambda self: loaded.append(self.size))
+    limit = Image.MAX_IMAGE_PIXELS
+    assert source.read(Chunk("train", 1, 1)).failed == {0: 1}
+    assert loaded == []
+    assert limit == Image.MAX_IMAGE_PIXELS
+
+
+def test_an_image_that_another_program_would_draw_is_no_image() -> None:
+    page = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n"
+    assert Image.open(io.BytesIO(page)).format == "EPS"
+    with pytest.raises(UndecodableError, match="no image of the formats AVIF, BMP"):
+        open_image(page, Config().data.max_pixels)
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc/x", "a/../../b", "..", "", "a b", "a\nb", ".hidden"])
@@ -94,3 +124,24 @@ def test_what_a_user_names_reaches_the_jobs_shell_as_one_word() -> None:
     evil = "s3://bucket/$(touch x); `id` '\"&& rm -rf /"
     words = shlex.split(Submission("prune", Config(), evil).entrypoint())
     assert words == ["python", "-m", "pipelines.prune", "--config", "config.yaml", "--run", evil]
+
+
+def test_an_id_and_a_class_reach_the_terminal_as_text(capsys) -> None:
+    evil = "[/red][link=http://x]\x1b]0;title\x07"
+    Console(width=200, force_terminal=True, color_system=None).print(_ids([evil, 7]), _plain(evil), _plain("cat"))
+    shown = capsys.readouterr().out
+    assert shown == f"{evil!r}, 7 {evil!r} cat\n"
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("s3://key:secret@bucket/runs/a?endpoint_override=http://h&secret_key=x", "s3://bucket/runs/a"),
+        ("s3://bucket/runs/a@b", "s3://bucket/runs/a@b"),
+        ("/home/me@work/run", "/home/me@work/run"),
+        ("gs://bucket", "gs://bucket"),
+    ],
+)
+def test_keys_in_an_address_are_left_out_of_what_is_shown(address: str, shown: str) -> None:
+    assert str(Location.of(address)) == shown
+    assert Location.of(address).address == address

@@ -1,0 +1,57 @@
+"""Trainings outside of the search: the full set's accuracy, and the check of the best points on the test set.
+
+tune/baseline/*.json, tune/test/*.json   a row a training, as `evaluate` has it
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.util import ActorPool
+
+from dualprune.config import Config
+from dualprune.storage import Location, fingerprint
+from dualprune.training.record import Workers
+from dualprune.tuning.worker import FULL, RANDOM, SELECTED, Job, Worker, Workshop
+
+
+def run_jobs(
+    shop: Workshop, jobs: Sequence[Job], place: Location, workers: Workers, num_actors: int
+) -> list[dict[str, Any]]:
+    """Train jobs, a few at a time, and return their rows in order; what lies in `place` is not trained again."""
+    files = [place / f"{_key(job)}.json" for job in jobs]
+    todo = [(job, file) for job, file in zip(jobs, files, strict=True) if not file.exists()]
+    if todo:
+        actor = ray.remote(num_cpus=workers.cpus_each, num_gpus=1 if workers.use_gpu else 0, max_restarts=1)(Worker)
+        actors = [actor.remote(shop) for _ in range(min(num_actors, len(todo)))]
+        try:
+            pool = ActorPool(actors)
+            rows = pool.map(lambda worker, item: worker.run.remote(item[0]), todo)
+            for (_, file), row in zip(todo, rows, strict=True):
+                file.write_json(row)
+        finally:
+            for handle in actors:
+                ray.kill(handle)
+    return [file.read_json() for file in files]
+
+
+def baseline_jobs(config: Config) -> list[Job]:
+    """Return the trainings on all samples that may be selected."""
+    return [Job(FULL, config, seed) for seed in range(config.tune.seeds)]
+
+
+def test_jobs(config: Config, chosen: Sequence[Config]) -> list[Job]:
+    """Return the trainings of the final check: the chosen points, random subsets of their ratios, the full set."""
+    seeds = range(config.evaluate.seeds)
+    jobs = [Job(FULL, chosen[0], seed) for seed in seeds] if config.evaluate.full else []
+    if config.evaluate.random:
+        by_ratio = {one.select.ratios[0]: one for one in reversed(chosen)}
+        jobs += [Job(RANDOM, one, seed) for one in by_ratio.values() for seed in seeds]
+    return jobs + [Job(SELECTED, one, seed) for one in chosen for seed in seeds]
+
+
+def _key(job: Job) -> str:
+    config = job.config.model_dump(mode="json", include={"model", "train", "score", "select", "evaluate"})
+    return f"{job.subset}-{job.seed}-{fingerprint(config)}"
