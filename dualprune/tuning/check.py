@@ -25,7 +25,7 @@ def run_jobs(
     files = [place / f"{_key(job)}.json" for job in jobs]
     todo = [(job, file) for job, file in zip(jobs, files, strict=True) if not file.exists()]
     if todo:
-        actor = ray.remote(num_cpus=workers.cpus_each, num_gpus=1 if workers.use_gpu else 0, max_restarts=1)(Worker)
+        actor = ray.remote(num_cpus=workers.cpus_each, num_gpus=1 if workers.use_gpu else 0)(Worker)
         actors = [actor.remote(shop) for _ in range(min(num_actors, len(todo)))]
         try:
             pool = ActorPool(actors)
