@@ -29,6 +29,10 @@ def check_settings(whole: Config, space: Space) -> None:
     _check_select(whole, space)
     if whole.evaluate.budget == "both":
         raise ConfigError("config.evaluate.budget: both; a trial trains once, so set it to epochs or steps")
+    if config.scheduler != "none" and config.grace_epochs >= (longest := num_epochs(whole)):
+        raise ConfigError(
+            f"config.tune.grace_epochs: {config.grace_epochs} leaves nothing to stop of trainings of {longest} epochs"
+        )
     if config.objective != ACCURACY:
         if config.scheduler != "none":
             raise ConfigError(
@@ -104,10 +108,6 @@ def scheduler(config: Config) -> TrialScheduler:
     settings, longest = config.tune, num_epochs(config)
     if settings.scheduler == "none":
         return FIFOScheduler()
-    if settings.grace_epochs >= longest:
-        raise ConfigError(
-            f"config.tune.grace_epochs: {settings.grace_epochs} leaves nothing to stop of trainings of {longest} epochs"
-        )
     if settings.scheduler == "median":
         return MedianStoppingRule(time_attr="progress", grace_period=settings.grace_epochs, min_samples_required=3)
     return ASHAScheduler(

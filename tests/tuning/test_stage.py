@@ -84,6 +84,7 @@ def test_asha_stops_trials_and_optuna_finds_a_front(make_sweep: MakeSweep) -> No
         ({"select": {"deduplicate": True}}, "config.select.deduplicate: a sweep draws without it"),
         ({"select": {"balance": {"by": "place", "quota": "equal"}}}, "balances by label alone"),
         ({"evaluate": {"budget": "both"}}, "set it to epochs or steps"),
+        ({"tune": {"scheduler": "median", "grace_epochs": 2}}, "grace_epochs: 2 leaves nothing to stop of .* 2 epochs"),
         ({"tune": {"search": "grid"}}, "a grid search cannot go through"),
     ],
 )
