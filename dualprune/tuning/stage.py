@@ -75,7 +75,15 @@ def _methods(config: Config, space: Space) -> list[str]:
 def _identity(config: Config) -> dict[str, Any]:
     """Return the settings that trials depend on: with others, they are trials of another sweep."""
     evaluate = config.evaluate
-    apart = {"num_trials", "max_concurrent", "max_failures", "time_budget_s", "test_points", "loggers"}
+    apart = {
+        "num_trials",
+        "max_concurrent",
+        "workers_per_trial",
+        "max_failures",
+        "time_budget_s",
+        "test_points",
+        "loggers",
+    }
     return {
         "model": config.model.model_dump(mode="json"),
         "train": config.train.model_dump(mode="json"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -20,9 +21,11 @@ from dualprune.errors import RunError
 from dualprune.evaluation import summarise
 from dualprune.ray_session import ensure_ray, user_errors
 from dualprune.run import RunDirectory
+from dualprune.storage import Location
 from dualprune.training.record import training_workers
 from dualprune.tuning import check, results, search
 from dualprune.tuning.loggers import make_loggers
+from dualprune.tuning.nested import nested_trial
 from dualprune.tuning.objective import ACCURACY, LARGEST_RATIO, METRIC, PARETO, Objective
 from dualprune.tuning.scores import ScoreCache, compute_scores
 from dualprune.tuning.space import Space, config_at
@@ -110,7 +113,6 @@ class Sweep:
             logger.info("tune: %d of %d trials are there, %d are left", len(records), wanted, left)
         algorithm, param_space, samples = search.suggest(settings, self._space, objective, records, points)
         plan = Plan(shop, objective, self._log, settings.seeds, by_epoch=settings.scheduler != "none")
-        resources = {"cpu": self._workers.cpus_each, "gpu": 1 if self._workers.use_gpu else 0}
         named = {} if objective.kind == PARETO else {"metric": METRIC, "mode": "max"}
         logs = self._folder / "logs"
         # Which loggers there are is said by tune.loggers alone.
@@ -120,7 +122,7 @@ class Sweep:
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
         with board(left) as shown:
             tune.Tuner(
-                tune.with_resources(tune.with_parameters(Trial, plan=plan), resources),
+                self._trainable(plan, logs),
                 param_space=param_space,
                 tune_config=tune.TuneConfig(
                     **named,
@@ -146,6 +148,17 @@ class Sweep:
                     verbose=0,
                 ),
             ).fit()
+
+    def _trainable(self, plan: Plan, storage: Location) -> Any:
+        workers, each = self._workers, self._config.tune.workers_per_trial
+        if each == 1:
+            resources = {"cpu": workers.cpus_each, "gpu": 1 if workers.use_gpu else 0}
+            return tune.with_resources(tune.with_parameters(Trial, plan=plan), resources)
+        several = tune.with_parameters(
+            nested_trial, plan=plan, workers=replace(workers, count=each), storage=storage / "train"
+        )
+        # The trial itself waits for its workers.
+        return tune.with_resources(several, {"cpu": 0.01})
 
     def _best(self, records: list[Record], objective: Objective, budget_s: float | None) -> list[Record]:
         best = objective.best(records)
