@@ -119,7 +119,7 @@ def cifar(folder: str, data: str, picture: str, samples: int, epochs: int, seeds
         f"evaluate.epochs={epochs}",
         "evaluate.seeds=3",
         "evaluate.full=false",
-        "evaluate.batch_size=paper",
+        "evaluate.batch_size=32",
         "tune.search=grid",
         f"tune.seeds={seeds}",
         "tune.test_points=2",
@@ -194,7 +194,7 @@ def main() -> None:
     parser.add_argument("what", choices=["digits", "asha", "cifar"])
     parser.add_argument("paths", nargs="*", help="cifar: the folder of the data, and the picture to write.")
     parser.add_argument("--samples", type=int, default=10_000)
-    parser.add_argument("--epochs", type=int, default=15)
+    parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
