@@ -31,11 +31,13 @@ def prune(*arguments: object) -> subprocess.Popen[str]:
 
 def killed_when(reached: Callable[[], bool], process: subprocess.Popen[str]) -> None:
     give_up = time.monotonic() + 400
-    while not reached():
-        assert process.poll() is None, process.communicate()[1]
-        assert time.monotonic() < give_up, "it did not come so far"
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
+    try:
+        while not reached():
+            assert process.poll() is None, process.communicate()[1]
+            assert time.monotonic() < give_up, "it did not come so far"
+            time.sleep(0.02)
+    finally:
+        process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
 
 
