@@ -209,6 +209,9 @@ class TuneConfig(Section):
     max_concurrent: PositiveInt | None = Field(
         None, description="Trials at a time; null: what the cluster has room for."
     )
+    workers_per_trial: PositiveInt = Field(
+        1, description="Data-parallel workers of each trial; above 1, Ray Train starts for each (about 30 s)."
+    )
     max_failures: NonNegativeInt = Field(1, description="Times that a trial which fails is tried again.")
     time_budget_s: PositiveFloat | None = Field(
         None, description="Begin no trial after this time, and stop those left."

@@ -17,7 +17,8 @@ def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
     if not manifests and not (run.root / "config.yaml").exists():
         raise RunError(f"{run} is not a run directory: it has no manifests; start one by `dualprune prune`")
     rows = []
-    for stage in ("index", *STAGES):
+    # A sweep is no stage of `prune`: it is not missing where there is none.
+    for stage in ("index", *STAGES, *(["tune"] if "tune" in manifests else [])):
         keys = [key for key in manifests if key == stage or key.startswith(f"{stage}.")]
         for key in keys:
             manifest = manifests[key]

@@ -2,6 +2,18 @@
 
 from __future__ import annotations
 
-from dualprune.tuning.stage import run_tune
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dualprune.tuning.stage import run_tune as run_tune
 
 __all__ = ["run_tune"]
+
+
+def __getattr__(name: str) -> Any:
+    # The process that computes scores imports a part of this package: it does not wait for torch and Ray Tune.
+    if name == "run_tune":
+        from dualprune.tuning.stage import run_tune
+
+        return run_tune
+    raise AttributeError(f"module 'dualprune.tuning' has no attribute {name!r}")

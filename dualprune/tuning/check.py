@@ -12,6 +12,7 @@ import ray
 from ray.util import ActorPool
 
 from dualprune.config import Config
+from dualprune.selection.registry import SAMPLERS
 from dualprune.storage import Location, fingerprint
 from dualprune.training.record import Workers
 from dualprune.tuning.worker import FULL, RANDOM, SELECTED, Job, Worker, Workshop
@@ -24,7 +25,7 @@ def run_jobs(
     files = [place / f"{_key(job)}.json" for job in jobs]
     todo = [(job, file) for job, file in zip(jobs, files, strict=True) if not file.exists()]
     if todo:
-        actor = ray.remote(num_cpus=workers.cpus_each, num_gpus=1 if workers.use_gpu else 0, max_restarts=1)(Worker)
+        actor = ray.remote(num_cpus=workers.cpus_each, num_gpus=1 if workers.use_gpu else 0)(Worker)
         actors = [actor.remote(shop) for _ in range(min(num_actors, len(todo)))]
         try:
             pool = ActorPool(actors)
@@ -47,11 +48,22 @@ def test_jobs(config: Config, chosen: Sequence[Config]) -> list[Job]:
     seeds = range(config.evaluate.seeds)
     jobs = [Job(FULL, chosen[0], seed) for seed in seeds] if config.evaluate.full else []
     if config.evaluate.random:
-        by_ratio = {one.select.ratios[0]: one for one in reversed(chosen)}
+        with_ratio = [one for one in reversed(chosen) if SAMPLERS[one.select.method].has_ratio]
+        by_ratio = {one.select.ratios[0]: one for one in with_ratio}
         jobs += [Job(RANDOM, one, seed) for one in by_ratio.values() for seed in seeds]
     return jobs + [Job(SELECTED, one, seed) for one in chosen for seed in seeds]
 
 
 def _key(job: Job) -> str:
-    config = job.config.model_dump(mode="json", include={"model", "train", "score", "select", "evaluate"})
-    return f"{job.subset}-{job.seed}-{fingerprint(config)}"
+    """Return a name that stands for all that the training depends on."""
+    config = job.config
+    parts: list[Any] = [
+        config.model.model_dump(mode="json"),
+        config.train.model_dump(mode="json"),
+        config.evaluate.model_dump(mode="json", include={"epochs", "batch_size", "budget"}),
+    ]
+    if job.subset == RANDOM:
+        parts += [config.select.seed, config.select.ratios]
+    elif job.subset == SELECTED:
+        parts += [config.select_score, config.score.model_dump(mode="json"), config.select.model_dump(mode="json")]
+    return f"{job.subset}-{job.seed}-{fingerprint(parts)}"

@@ -29,6 +29,10 @@ def check_settings(whole: Config, space: Space) -> None:
     _check_select(whole, space)
     if whole.evaluate.budget == "both":
         raise ConfigError("config.evaluate.budget: both; a trial trains once, so set it to epochs or steps")
+    if config.scheduler != "none" and config.grace_epochs >= (longest := num_epochs(whole)):
+        raise ConfigError(
+            f"config.tune.grace_epochs: {config.grace_epochs} leaves nothing to stop of trainings of {longest} epochs"
+        )
     if config.objective != ACCURACY:
         if config.scheduler != "none":
             raise ConfigError(
@@ -104,10 +108,6 @@ def scheduler(config: Config) -> TrialScheduler:
     settings, longest = config.tune, num_epochs(config)
     if settings.scheduler == "none":
         return FIFOScheduler()
-    if settings.grace_epochs >= longest:
-        raise ConfigError(
-            f"config.tune.grace_epochs: {settings.grace_epochs} leaves nothing to stop of trainings of {longest} epochs"
-        )
     if settings.scheduler == "median":
         return MedianStoppingRule(time_attr="progress", grace_period=settings.grace_epochs, min_samples_required=3)
     return ASHAScheduler(
@@ -123,8 +123,15 @@ def trial_slots(config: Config, workers: Workers) -> int | None:
 
     On a cluster of one node without a GPU it is one a core: the CPUs that Ray counts there may be more than there are.
     """
-    if config.tune.max_concurrent is not None or workers.use_gpu:
+    each = config.tune.workers_per_trial
+    if config.tune.max_concurrent is not None:
         return config.tune.max_concurrent
+    if each > 1:
+        # Each trial's Ray Train asks for its workers by itself: more trials than have room would wait for each other.
+        kind, size = ("GPU", 1.0) if workers.use_gpu else ("CPU", workers.cpus_each)
+        return max(1, int(ray.cluster_resources().get(kind, 1.0) / size / each))
+    if workers.use_gpu:
+        return None
     nodes = [node for node in ray.nodes() if node["Alive"]]
     if len(nodes) > 1 or config.scaling.address or os.environ.get("RAY_ADDRESS"):
         return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, stdev
@@ -10,6 +11,7 @@ from typing import Any
 
 from ray import tune
 
+from dualprune.config import Config
 from dualprune.training.scratch import num_epochs
 from dualprune.tuning.objective import Objective
 from dualprune.tuning.space import Point, config_at
@@ -28,17 +30,66 @@ class Plan:
     # Whether a scheduler wants to see every epoch.
     by_epoch: bool
 
+    def known(self, point: Point) -> dict[str, Any] | None:
+        """Return what a point's earlier trial measured, as this one's only result; None for a new point."""
+        record = self.log.find(point)
+        return None if record is None else {**reported(record), "repeated": True, "done": True}
 
-def point_of(config: dict[str, Any]) -> Point:
-    """Return the point that Ray Tune's configuration of a trial stands for."""
-    return dict(config.get("point", config))
+    def results(self, worker: Worker, point: Point) -> Iterator[dict[str, Any]]:
+        """Draw and train a point with each seed, and give the mean accuracy.
+
+        It comes at each epoch where a scheduler looks on: all seeds' trainings then go side by side. Else it comes
+        once, and one model at a time is in memory.
+        """
+        config = config_at(self.shop.config, point)
+        if not self.by_epoch:
+            measured = []
+            for seed in range(self.seeds):
+                training = worker.begin(Job(SELECTED, config, seed))
+                training.scratch.train()
+                measured.append((training.scratch.seconds, *worker.measured(training)))
+            yield self._result(config, [training], *map(list, zip(*measured, strict=True)))
+            return
+        trainings = [worker.begin(Job(SELECTED, config, seed)) for seed in range(self.seeds)]
+        looked_s = [0.0] * self.seeds
+        while not all(training.scratch.finished for training in trainings):
+            accuracies = []
+            for seed, training in enumerate(trainings):
+                if not training.scratch.finished:
+                    training.scratch.train_epoch()
+                accuracy, seconds = worker.measured(training)
+                accuracies.append(accuracy)
+                looked_s[seed] += seconds
+            yield self._result(config, trainings, [t.scratch.seconds for t in trainings], accuracies, looked_s)
+
+    def _result(
+        self,
+        config: Config,
+        trainings: list[Training],
+        trained_s: list[float],
+        accuracies: list[float],
+        looked_s: list[float],
+    ) -> dict[str, Any]:
+        last = trainings[-1]
+        finished = all(training.scratch.finished for training in trainings)
+        accuracy = fmean(accuracies)
+        return {
+            "accuracy": accuracy,
+            "stderr": stdev(accuracies) / sqrt(len(accuracies)) if len(accuracies) > 1 else None,
+            "accuracies": accuracies,
+            "ratio": last.ratio,
+            "kept": last.kept,
+            "objective": self.objective.value(accuracy, last.ratio),
+            # In epochs of the full schedule, however many steps a subset's epoch has.
+            "progress": last.scratch.progress * num_epochs(config),
+            "seconds": sum(trained_s) + sum(looked_s),
+            "finished": finished,
+            "done": finished,
+        }
 
 
 class Trial(tune.Trainable):  # type: ignore[misc]
-    """Draws and trains a point with each seed, and reports the mean accuracy.
-
-    With a scheduler, a step is an epoch of every seed's training, which then go side by side; else it is all of them.
-    """
+    """A trial of one worker; the actor goes on to another trial without a start."""
 
     def setup(self, config: dict[str, Any], plan: Plan) -> None:
         """Bring the data into this process."""
@@ -54,73 +105,26 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._point = point_of(config)
-        self._trainings: list[Training] = []
-        self._began = False
-        self._busy_s = 0.0
-        # What lies between the end of the last trial and this one's is the price of a trial, but for its training.
+        self._results: Iterator[dict[str, Any]] | None = None
+        # From the end of the last trial: what is not training or measuring from there on is the price of a trial.
         self._since = self._ended_at
 
     def step(self) -> dict[str, Any]:
         """Train, measure, and report."""
-        if not self._began:
-            self._began = True
-            known = self._plan.log.find(self._point)
-            if known is not None:
-                self._ended_at = time.monotonic()
-                return {**reported(known), "repeated": True, "done": True}
-            self._config = config_at(self._plan.shop.config, self._point)
-        if not self._plan.by_epoch:
-            return self._all_at_once()
-        if not self._trainings:
-            self._trainings = [self._worker.begin(self._job(seed)) for seed in range(self._plan.seeds)]
-        for training in self._trainings:
-            if not training.scratch.finished:
-                training.scratch.train_epoch()
-        return self._result([self._measured(training) for training in self._trainings])
+        known = self._plan.known(self._point) if self._results is None else None
+        if known is None:
+            if self._results is None:
+                self._results = self._plan.results(self._worker, self._point)
+            known = next(self._results)
+            if self._since is not None:
+                known["overhead_s"] = max(0.0, time.monotonic() - self._since - known["seconds"])
+        self._ended_at = time.monotonic()
+        return known
 
-    def _all_at_once(self) -> dict[str, Any]:
-        accuracies = []
-        for seed in range(self._plan.seeds):
-            training = self._worker.begin(self._job(seed))
-            training.scratch.train()
-            accuracies.append(self._measured(training))
-            # One model at a time stays in memory.
-            self._trainings = [training]
-            self._busy_s += training.scratch.seconds
-        return self._result(accuracies)
 
-    def _job(self, seed: int) -> Job:
-        return Job(SELECTED, self._config, seed)
-
-    def _measured(self, training: Training) -> float:
-        started = time.monotonic()
-        accuracy = self._worker.accuracy(training)
-        self._busy_s += time.monotonic() - started
-        return accuracy
-
-    def _result(self, accuracies: list[float]) -> dict[str, Any]:
-        last = self._trainings[-1]
-        finished = all(training.scratch.finished for training in self._trainings)
-        now = time.monotonic()
-        busy_s = self._busy_s
-        if self._plan.by_epoch:
-            busy_s += sum(training.scratch.seconds for training in self._trainings)
-        self._ended_at = now
-        accuracy = fmean(accuracies)
-        return {
-            "accuracy": accuracy,
-            "stderr": stdev(accuracies) / sqrt(len(accuracies)) if len(accuracies) > 1 else None,
-            "accuracies": accuracies,
-            "ratio": last.ratio,
-            "kept": last.kept,
-            "objective": self._plan.objective.value(accuracy, last.ratio),
-            # In epochs of the full schedule, however many steps a subset's epoch has.
-            "progress": last.scratch.progress * num_epochs(self._config),
-            "seconds": busy_s,
-            "overhead_s": None if self._since is None else max(0.0, now - self._since - busy_s),
-            "finished": finished,
-            "done": finished,
-        }
+def point_of(config: dict[str, Any]) -> Point:
+    """Return the point that Ray Tune's configuration of a trial stands for."""
+    return dict(config.get("point", config))
 
 
 REPORTED = ("accuracy", "stderr", "accuracies", "ratio", "kept", "objective", "progress", "seconds", "overhead_s")

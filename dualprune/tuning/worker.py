@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,12 +11,14 @@ import numpy as np
 import pyarrow as pa
 import ray
 import torch
+from torch import nn
 
 from dualprune.config import Config
 from dualprune.data.resident import ResidentData, ResidentSplit
 from dualprune.selection import random as random_subset
 from dualprune.selection.arrays import Positions, select
 from dualprune.selection.registry import SAMPLERS
+from dualprune.training import collectives
 from dualprune.training.record_worker import prepare_process
 from dualprune.training.scratch import ScratchTraining
 from dualprune.tuning.scores import ScoreRequest
@@ -49,12 +53,17 @@ class Job:
 
 
 class Worker:
-    """Trains jobs, one after the other, on data that it keeps."""
+    """Trains jobs, one after the other, on data that it keeps; with `wrap`, as a rank of several."""
 
-    def __init__(self, shop: Workshop) -> None:
+    def __init__(
+        self,
+        shop: Workshop,
+        device: torch.device | None = None,
+        wrap: Callable[[nn.Module], nn.Module] | None = None,
+    ) -> None:
         prepare_process(shop.config)
-        self._shop = shop
-        self._device = torch.device("cuda" if shop.use_gpu else "cpu")
+        self._shop, self._wrap = shop, wrap
+        self._device = device or torch.device("cuda" if shop.use_gpu else "cpu")
         self._split = ResidentSplit.from_data(shop.data, "train", self._device)
         self._test = self._split if shop.validation is not None else self._test_split()
         everything = np.arange(shop.data.num_train)
@@ -81,12 +90,19 @@ class Worker:
             seed=job.config.train.seed + job.seed,
             budget=job.config.evaluate.budget,
             full_size=self._shop.num_candidates,
+            ranks=(0, 1) if self._wrap is None else (collectives.rank(), collectives.world_size()),
+            wrap=self._wrap,
         )
         return Training(scratch, ratio, len(kept))
 
     def accuracy(self, training: Training) -> float:
         """Return the accuracy on the validation positions, or on the test set."""
         return training.scratch.accuracy(self._test, self._shop.validation)
+
+    def measured(self, training: Training) -> tuple[float, float]:
+        """Return the accuracy and the seconds that it took to measure."""
+        started = time.monotonic()
+        return self.accuracy(training), time.monotonic() - started
 
     def run(self, job: Job) -> dict[str, Any]:
         """Train a job to its end; returns a row as `evaluate` has it."""

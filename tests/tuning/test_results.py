@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import io
+import re
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
+from rich.live import Live
 
 from dualprune.cli.tune import parse_time
 from dualprune.errors import ConfigError, UserError
@@ -13,6 +18,7 @@ from dualprune.tuning.results import costs, importance, trials_table
 from dualprune.tuning.space import Domain
 from dualprune.tuning.trial import reported
 from dualprune.tuning.trial_log import TrialLog, count_states, num_suggested
+from dualprune.tuning.watch import Board
 
 SPACE = {"select.c_d": Domain("uniform", (1, 12)), "select.skip": Domain("uniform", (0, 1))}
 
@@ -65,6 +71,24 @@ def test_the_log_knows_what_needs_no_trial(tmp_path: Any) -> None:
     assert [r["state"] for r in records] == ["failed", "finished"]
     assert count_states(records) == {"finished": 1, "stopped": 0, "failed": 1, "repeated": 2}
     assert num_suggested(records) == 3
+
+
+def test_the_board_shows_each_trial_with_its_accuracy_and_state() -> None:
+    seen = io.StringIO()
+    console = Console(file=seen, force_terminal=True, width=120)
+    with Live(console=console, auto_refresh=False) as live:
+        shown = Board(2, live)
+        trials = [SimpleNamespace(trial_id=str(n), config={"select.c_d": n + 0.5}, last_result={}) for n in range(2)]
+        for trial in trials:
+            shown.on_trial_start(0, trials, trial)
+        shown.on_trial_result(0, trials, trials[1], {"accuracy": 0.5, "progress": 3.0})
+        trials[0].last_result = {"accuracy": 0.9, "stderr": 0.01, "finished": True}
+        shown.on_trial_complete(0, trials, trials[0])
+        live.refresh()
+    text = seen.getvalue()
+    assert "1 of 2 trials" in text
+    assert re.search(r"select.c_d 1.5 .*50.00% .*epoch 3", text)
+    assert re.search(r"select.c_d 0.5 .*90.00% ± 1.00% .*finished", text)
 
 
 def test_costs_leave_out_the_first_trial_of_an_actor() -> None:

@@ -3,9 +3,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pyarrow.fs import copy_files
 
 from dualprune.config_file import load_config
 from dualprune.errors import ConfigError, RunError
+from dualprune.run import RunDirectory
 from dualprune.tuning import run_tune
 from dualprune.tuning.trial_log import TrialLog
 from tests.tuning.conftest import MakeSweep
@@ -75,6 +77,37 @@ def test_asha_stops_trials_and_optuna_finds_a_front(make_sweep: MakeSweep) -> No
     assert max(point["ratio"] for point in front["best"]) == 0.9
 
 
+@pytest.mark.slow
+def test_a_trial_of_two_workers_comes_to_what_one_does(make_sweep: MakeSweep) -> None:
+    space = {"select.ratio": {"grid": [0.2, 0.6]}}
+    accuracies = []
+    for workers in (1, 2):
+        run, config = make_sweep(
+            space, tune={"search": "grid", "workers_per_trial": workers}, evaluate={"epochs": 6, "batch_size": 16}
+        )
+        summary = run_tune(run, config, force=True)
+        assert summary["num_trials"]["finished"] == 2
+        accuracies.append({point["ratio"]: point["accuracy"] for point in summary["best"]})
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.1)
+
+
+@pytest.mark.slow
+def test_median_stopping_on_an_object_store(make_sweep: MakeSweep, s3: str) -> None:
+    local, config = make_sweep(
+        {"select.ratio": {"grid": [0.1, 0.2, 0.3, 0.4, 0.9, 0.95]}},
+        tune={"search": "grid", "scheduler": "median", "grace_epochs": 1, "max_concurrent": 1, "loggers": ["csv"]},
+        evaluate={"epochs": 5},
+    )
+    run = RunDirectory(s3)
+    copy_files(local.root.path, run.root.path, destination_filesystem=run.root.filesystem)
+    summary = run_tune(run, config)
+    assert summary["num_trials"]["finished"] + summary["num_trials"]["stopped"] == 6
+    assert summary["num_trials"]["stopped"] >= 1
+    assert len(TrialLog(run.root / "tune" / "trials").records()) == 6
+    assert load_config(run.root / "tune" / "best.yaml").select.ratios == [summary["best"][0]["ratio"]]
+    assert "session-0" in [place.name for place in (run.root / "tune" / "logs").children()]
+
+
 @pytest.mark.parametrize(
     ("sections", "message"),
     [
@@ -84,6 +117,7 @@ def test_asha_stops_trials_and_optuna_finds_a_front(make_sweep: MakeSweep) -> No
         ({"select": {"deduplicate": True}}, "config.select.deduplicate: a sweep draws without it"),
         ({"select": {"balance": {"by": "place", "quota": "equal"}}}, "balances by label alone"),
         ({"evaluate": {"budget": "both"}}, "set it to epochs or steps"),
+        ({"tune": {"scheduler": "median", "grace_epochs": 2}}, "grace_epochs: 2 leaves nothing to stop of .* 2 epochs"),
         ({"tune": {"search": "grid"}}, "a grid search cannot go through"),
     ],
 )
