@@ -47,9 +47,8 @@ def digits(folder: str) -> dict[str, Any]:
     best = summary["best"][0]
     checked = next(row for row in summary["test"] if row["subset"] == "best-0")
     # Another draw and twice the seeds: what a user gets who takes best.yaml.
-    again = load_config(
-        run.root / "tune" / "best.yaml", ["select.seed=100", "evaluate.enabled=true", "evaluate.seeds=6"]
-    )
+    changes = ["select.seed=100", "evaluate.enabled=true", "evaluate.seeds=6", "evaluate.full=false"]
+    again = load_config(run.root / "tune" / "best.yaml", [*changes, "evaluate.random=false"])
     evaluation = prune(again, run).evaluation
     assert evaluation is not None
     rerun = next(row for row in evaluation["summary"] if row["subset"].startswith("beta"))
@@ -75,7 +74,7 @@ def asha(folder: str) -> dict[str, Any]:
     results: dict[str, Any] = {}
     base = [
         "tune.search=random",
-        "tune.num_trials=24",
+        "tune.num_trials=20",
         "tune.test_points=0",
         "select.ratio=0.7",
         "evaluate.epochs=20",
@@ -192,7 +191,7 @@ def plot(records: list[Record], title: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("what", choices=["digits", "asha", "cifar"])
-    parser.add_argument("paths", nargs="*", help="cifar: the folder of the data, and the picture to write.")
+    parser.add_argument("paths", nargs="*", help="cifar: the folder of the data, and the picture to write")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--seeds", type=int, default=3)

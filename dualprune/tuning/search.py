@@ -29,10 +29,6 @@ def check_settings(whole: Config, space: Space) -> None:
     _check_select(whole, space)
     if whole.evaluate.budget == "both":
         raise ConfigError("config.evaluate.budget: both; a trial trains once, so set it to epochs or steps")
-    if config.scheduler != "none" and config.grace_epochs >= (longest := num_epochs(whole)):
-        raise ConfigError(
-            f"config.tune.grace_epochs: {config.grace_epochs} leaves nothing to stop of trainings of {longest} epochs"
-        )
     if config.objective != ACCURACY:
         if config.scheduler != "none":
             raise ConfigError(
@@ -41,6 +37,10 @@ def check_settings(whole: Config, space: Space) -> None:
             )
         if "select.ratio" not in space:
             raise ConfigError(f"config.tune.space: objective {config.objective} needs select.ratio in it")
+    if config.scheduler != "none" and config.grace_epochs >= (longest := num_epochs(whole)):
+        raise ConfigError(
+            f"config.tune.grace_epochs: {config.grace_epochs} leaves nothing to stop of trainings of {longest} epochs"
+        )
 
 
 def _check_select(config: Config, space: Space) -> None:

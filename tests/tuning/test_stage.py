@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from dualprune.errors import ConfigError, RunError
 from dualprune.run import RunDirectory
 from dualprune.tuning import run_tune
 from dualprune.tuning.trial_log import TrialLog
-from tests.tuning.conftest import MakeSweep
+from tests.tuning.conftest import MakeSweep, settings
 
 GRID = {"select.c_d": {"choice": [2.0, 6.0]}, "select.ratio": {"choice": [0.3, 0.8]}}
 
@@ -121,11 +122,11 @@ def test_median_stopping_on_an_object_store(make_sweep: MakeSweep, s3: str) -> N
         ({"tune": {"search": "grid"}}, "a grid search cannot go through"),
     ],
 )
-def test_settings_that_do_not_go_together(make_sweep: MakeSweep, sections: dict[str, Any], message: str) -> None:
-    run, config = make_sweep({"select.c_d": {"uniform": [1, 12]}}, **sections)
+def test_settings_that_do_not_go_together(tmp_path: Path, sections: dict[str, Any], message: str) -> None:
+    run = RunDirectory(tmp_path / "run")
     with pytest.raises(ConfigError, match=message):
-        run_tune(run, config)
-    assert not (run.root / "tune").exists()
+        run_tune(run, settings({"select.c_d": {"uniform": [1, 12]}}, **sections))
+    assert not run.root.exists(), "nothing was begun"
 
 
 def test_trials_that_fail_are_tried_again_and_then_told(make_sweep: MakeSweep) -> None:
