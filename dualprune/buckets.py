@@ -35,6 +35,8 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int], *, ligh
 
     context = ray.data.DataContext.get_current().copy()
     context.execution_options.preserve_order = True
+    # It would hold a part of the processors back for further stages, of which there are none: on two, one of them.
+    context.op_resource_reservation_enabled = False
     with ray.data.DataContext.current(context):
         tasks = min(len(buckets), TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))) if light else len(buckets)
         groups = [part.tolist() for part in np.array_split(np.asarray(buckets), tasks)]
