@@ -7,6 +7,7 @@ scores/method=dual/_commit.json           what the files are, written last
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from dualprune.buckets import over_buckets
 from dualprune.config import Config
-from dualprune.dynamics.blocks import Block, read_blocks
+from dualprune.dynamics.blocks import NUM_THREADS, Block, read_blocks
 from dualprune.dynamics.layout import COMMIT, bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError, RunError
@@ -115,14 +116,17 @@ def _score(
 ) -> None:
     ensure_ray(config.scaling)
     buckets = range(store.num_buckets)
-    missing = [b for b in buckets if any(not (run.scores(name) / bucket_name(b)).exists() for name in methods)]
+    # One listing a method: a question a file takes minutes on an object store.
+    there = [{file.name for file in run.scores(name).children()} for name in methods]
+    missing = [bucket for bucket in buckets if any(bucket_name(bucket) not in names for names in there)]
     with user_errors(), counted("score", total=len(missing)) as one_more:
         job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan)
         for _ in over_buckets(partial(score_bucket, job), missing):
             one_more()
     for name, stage in stages.items():
         files = [run.scores(name) / bucket_name(bucket) for bucket in buckets]
-        rows = [num_rows(file) for file in files]
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
+            rows = list(pool.map(num_rows, files))
         (run.scores(name) / COMMIT).write_json(
             {
                 "fingerprint": stage.fingerprint,
