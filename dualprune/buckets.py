@@ -37,6 +37,8 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int], *, ligh
     context.execution_options.preserve_order = True
     # The stages draw their own.
     context.enable_progress_bars = False
+    # It would hold a part of the processors back for further stages, of which there are none: on two, one of them.
+    context.op_resource_reservation_enabled = False
     with ray.data.DataContext.current(context):
         tasks = min(len(buckets), TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))) if light else len(buckets)
         groups = [part.tolist() for part in np.array_split(np.asarray(buckets), tasks)]

@@ -7,6 +7,7 @@ scores/method=dual/_commit.json           what the files are, written last
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dualprune.config import Config
+from dualprune.dynamics.blocks import NUM_THREADS
 from dualprune.dynamics.layout import COMMIT, bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError
@@ -95,8 +97,9 @@ def _prepare(folder: Location, print_: str, force: bool) -> None:
 
 def missing_buckets(run: RunDirectory, names: Iterable[str], buckets: Iterable[int]) -> list[int]:
     """Return those of `buckets` of which any of the named methods has no file."""
-    names = list(names)
-    return [b for b in buckets if any(not (run.scores(name) / bucket_name(b)).exists() for name in names)]
+    # One listing a method: a question a file takes minutes on an object store.
+    there = [{file.name for file in run.scores(name).children()} for name in names]
+    return [bucket for bucket in buckets if any(bucket_name(bucket) not in files for files in there)]
 
 
 def write_bucket(
@@ -159,15 +162,15 @@ def without_nulls(table: pa.Table) -> pa.Table:
 def fast_encoding(schema: pa.Schema) -> dict[str, Any]:
     """Return the Parquet options by which scores are read fastest: differences of whole numbers, no dictionaries.
 
-    Scores and probabilities do not get smaller by compression.
+    Neither scores nor differences get smaller by compression; names do.
     """
-    whole = [name for name in ("sample_id", "position", "label") if pa.types.is_integer(schema.field(name).type)]
-    plain = {"score", "mean_prob"}
+    texts = {name for name in schema.names if pa.types.is_string(schema.field(name).type)}
+    whole = {"sample_id", "position", "label"} & set(schema.names) - texts
     return {
-        "compression": {name: "none" if name in plain else "lz4" for name in schema.names},
+        "compression": {name: "lz4" if name in texts else "none" for name in schema.names},
         "write_statistics": False,
         "use_dictionary": False,
-        "column_encoding": dict.fromkeys(whole, "DELTA_BINARY_PACKED"),
+        "column_encoding": dict.fromkeys(sorted(whole), "DELTA_BINARY_PACKED"),
     }
 
 
@@ -181,7 +184,8 @@ def commit_stages(
     """Declare the files of each stage complete, and fill its summary."""
     for name, stage in stages.items():
         files = [run.scores(name) / bucket_name(bucket) for bucket in range(store.num_buckets)]
-        rows = [_num_rows(file) for file in files]
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
+            rows = list(pool.map(_num_rows, files))
         (run.scores(name) / COMMIT).write_json(
             {
                 "fingerprint": stage.fingerprint,
