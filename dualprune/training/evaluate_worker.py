@@ -14,7 +14,6 @@ import torch
 from dualprune.config import Config
 from dualprune.data.resident import ResidentData, ResidentSplit
 from dualprune.run import RunDirectory
-from dualprune.selection import random as random_subset
 from dualprune.storage import Location, fingerprint
 from dualprune.training import collectives
 from dualprune.training.record_worker import prepare_process
@@ -44,6 +43,9 @@ class Training:
             kept = (run.selection(self.selection) / "kept.parquet").read_table(["position"])
             return np.asarray(kept["position"])
         if self.subset == "random":
+            # Imported here, as the compiler behind selection takes a second to import.
+            from dualprune.selection import random as random_subset
+
             return random_subset(num_samples, ratio=self.ratio, seed=self.seed)
         return None
 
