@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import signal
 import sys
 import time
@@ -48,7 +49,18 @@ def entry_point(pipeline: str, work: Work) -> None:
         finish(pipeline, config, run, overrides, force, work)
 
     command.__doc__ = (work.__doc__ or "").partition("\n")[0]
-    typer.run(command)
+    run_program(command)
+
+
+def run_program(command: Callable[..., None]) -> None:
+    """Run a command, which takes its options as typer declares them, and end the process with its exit code."""
+    try:
+        typer.run(command)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            # What is ours is done; Ray's own teardown may abort a process that a signal has interrupted.
+            os._exit(STOPPED)
+        raise
 
 
 def finish(pipeline: str, config: str, run: str | None, overrides: list[str] | None, force: bool, work: Work) -> None:

@@ -9,7 +9,7 @@ import typer
 from dualprune.cli.app import Force, Overrides, Run, options
 from dualprune.cli.tune import parse_time
 from dualprune.config import Config
-from dualprune.entry import ConfigFile, Verbose, finish
+from dualprune.entry import ConfigFile, Verbose, finish, run_program
 from dualprune.run import RunDirectory
 
 # A job that is submitted again, by hand or by KubeRay after a lost head, goes on: hence resume, unlike at a desk.
@@ -43,4 +43,4 @@ def sweep(
 
 
 if __name__ == "__main__":
-    typer.run(sweep)
+    run_program(sweep)

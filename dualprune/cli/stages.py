@@ -115,6 +115,6 @@ def _show_files(run: RunDirectory, config: Config) -> None:
     from dualprune.selection.stage import selection_names
 
     for name in selection_names(config):
-        console.print(f"kept ids: {run.selection(name)}/kept.parquet", soft_wrap=True)
-        console.print(f"exported: {export_place(run, config, name)}", soft_wrap=True)
-    console.print(f"all files: {run} (dualprune status {run})", soft_wrap=True)
+        console.print(f"kept ids: {run.selection(name)}/kept.parquet", soft_wrap=True, markup=False)
+        console.print(f"exported: {export_place(run, config, name)}", soft_wrap=True, markup=False)
+    console.print(f"all files: {run} (dualprune status {run})", soft_wrap=True, markup=False)

@@ -85,7 +85,9 @@ class TorchvisionSource(Source):
         """(C, H, W) of every image, as the first readable training image has it."""
         for row in range(self.num_samples):
             try:
-                found = self._pixels(self._dataset("train")[row][0], shape_known=False)
+                with pixel_limit(self.config.max_pixels):
+                    image = self._dataset("train")[row][0]
+                found = self._pixels(image, shape_known=False)
             except (UndecodableError, OSError):
                 continue
             return (found.shape[0], found.shape[1], found.shape[2])
