@@ -59,12 +59,12 @@ def test_a_killed_prune_goes_on_where_it_was(tmp_path: Path) -> None:
     assert (states["index"], states["record"], states["score"]) == ("done", "unfinished", "missing")
     before = [(run / f"dynamics/epoch={epoch:04d}/_commit.json").read_bytes() for epoch in range(3)]
 
-    def scored() -> bool:
-        manifest = run / "manifests" / "score.dual.json"
+    def recorded() -> bool:
+        manifest = run / "manifests" / "record.json"
         return manifest.exists() and json.loads(manifest.read_bytes())["status"] == "done"
 
     # The run directory alone says how to go on.
-    killed_when(scored, prune(run))
+    killed_when(recorded, prune(run))
     store = dualprune.DynamicsStore(run)
     assert store.epochs == list(range(EPOCHS))
     assert [(run / f"dynamics/epoch={epoch:04d}/_commit.json").read_bytes() for epoch in range(3)] == before
