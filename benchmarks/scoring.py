@@ -301,7 +301,7 @@ def encodings(samples: int = 1_000_000, epochs: int = 10, folder: Folder = None)
 
 @app.command()
 def long_import(samples: int = 500_000, epochs: int = 20, folder: Folder = None) -> None:
-    """Import an unsorted long table, a row a sample and epoch, and print time, a row, and the most memory of a task."""
+    """Import an unsorted long table, a row a sample and epoch, and print the time, in all and a row."""
     import ray
 
     from dualprune.exchange.importing import import_file

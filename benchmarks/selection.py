@@ -99,6 +99,8 @@ def rss() -> int:
 
 
 def at_scale(num_samples: int) -> dict[str, Any]:
+    import ray.data
+
     from dualprune.ray_session import ensure_ray
     from dualprune.selection.bucketed import Scores
     from dualprune.selection.stage import run_select
@@ -119,11 +121,18 @@ def at_scale(num_samples: int) -> dict[str, Any]:
                     with (run.scores("dual") / bucket_name(bucket)).open_input() as stream:
                         pq.ParquetFile(stream).read(columns=["score"])
 
+        def ray_data_read() -> None:
+            for _ in range(3):
+                dataset = ray.data.read_parquet(str(run.scores("dual")), columns=["score"]).materialize()
+                assert dataset.count() == num_samples
+
         plain_s = timed(plain_read)
+        ray_data_s = min(timed(ray_data_read) for _ in range(2))
         result: dict[str, Any] = {
             "samples": num_samples,
             "read_three_times_s": read_s,
             "plain_read_three_times_s": plain_s,
+            "ray_data_read_three_times_s": ray_data_s,
         }
         for name, ratios in (("one_ratio", [RATIO]), ("four_ratios", [0.3, 0.5, 0.7, 0.9])):
             chosen = make_config({"select": {"ratio": ratios}})
@@ -135,6 +144,7 @@ def at_scale(num_samples: int) -> dict[str, Any]:
                 "seconds": seconds,
                 "times_reading": seconds / read_s,
                 "times_plain_reading": seconds / plain_s,
+                "times_ray_data_reading": seconds / ray_data_s,
                 "driver_memory_mb": memory.bytes / 1e6,
             }
         return result
