@@ -44,7 +44,9 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
             # Its time was up: the next session trains it again.
             return
         state = FINISHED if result["finished"] else STOPPED
-        self._log.write(self._record(point, state, reported(result)))
+        # Trials that run side by side may be of the same point: neither could know of the other.
+        known = self._log.find(point)
+        self._log.write(self._record(point, state, reported(result), known["suggested"] if known else 0))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Log a trial that failed more often than it may."""
@@ -54,7 +56,7 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
         self._log.write(self._record(point, FAILED, {"error": lines[-1]}))
         logger.warning("trial failed: %s: %s", point_text(point), lines[-1])
 
-    def _record(self, point: Point, state: str, values: dict[str, Any]) -> Record:
+    def _record(self, point: Point, state: str, values: dict[str, Any], suggested_before: int = 0) -> Record:
         return {
             "key": self._log.key(point),
             "point": point,
@@ -62,7 +64,7 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
             **reported({}),
             "error": None,
             **values,
-            "suggested": 1,
+            "suggested": suggested_before + 1,
             "ended_at": time.time(),
         }
 
