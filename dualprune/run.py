@@ -175,6 +175,14 @@ class RunDirectory:
         metrics.gauge("dualprune_stage_seconds", body["seconds"], run=str(self.root), stage=key)
         logger.info("%s: done in %.1f s", key, time.time() - started_at)
 
+    def forget_recording(self) -> None:
+        """Remove dynamics and checkpoints, and what says that scores of them are done: they are not the next ones'."""
+        for key in self.manifests():
+            if key.startswith("score."):
+                (self.root / "manifests" / f"{key}.json").delete()
+        self.dynamics.delete()
+        self.checkpoints.delete()
+
     def _read_manifest(self, key: str) -> dict[str, Any] | None:
         place = self.root / "manifests" / f"{key}.json"
         if not place.exists():

@@ -55,7 +55,7 @@ def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
     for row in rows:
         seconds = "" if row["seconds"] is None else f"{row['seconds']:,.1f}"
-        what = ", ".join(_in_words(name, value) for name, value in row["summary"].items())
+        what = ", ".join(_in_words(name, value) for name, value in row["summary"].items() if value is not None)
         table.add_row(row["stage"], row["state"], seconds, what)
     table.add_section()
     table.add_row("all", "", f"{sum(row['seconds'] or 0.0 for row in rows):,.1f}", "")
@@ -86,12 +86,28 @@ def stability_table(run: RunDirectory) -> Table | None:
 
 def next_command(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> str | None:
     """Return the command that does the first stage which is not done; None where nothing is left to do."""
+    asked = _asked_for(run.load_config()) if run.has_config else None
     for row in rows:
         stage = row["stage"].partition(".")[0]
+        if asked is not None and "." in row["stage"] and row["stage"] not in asked:
+            # Of an earlier configuration: no command would do it now.
+            continue
         if stage in ("index", *STAGES) and row["state"] not in {"done", "off"}:
             # The index is part of recording.
             return f"dualprune {'record' if stage == 'index' else stage} {run}"
     return None
+
+
+def _asked_for(config: Config) -> set[str]:
+    """Return the stages by method or selection that the configuration names."""
+    from dualprune.selection.stage import selection_names
+
+    names = selection_names(config)
+    methods = [*config.score.methods, config.select_score]
+    return {
+        *(f"score.{method}" for method in methods),
+        *(f"{stage}.{name}" for stage in ("select", "export") for name in names),
+    }
 
 
 def _state(

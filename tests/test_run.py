@@ -66,3 +66,15 @@ def test_the_configuration_is_stored(run: RunDirectory) -> None:
 def test_a_stage_that_is_needed_names_the_command(run: RunDirectory) -> None:
     with pytest.raises(RunError, match=r"stage 'select\.x' is not finished; run `dualprune select "):
         run.require("select.x", "select")
+
+
+def test_scores_of_a_recording_that_is_gone_do_not_count(run: RunDirectory) -> None:
+    for key in ("score.dual", "select.beta-0.7"):
+        with run.stage(key, {}):
+            pass
+    (run.dynamics / "epoch=0000" / "_commit.json").write_text("{}")
+    run.forget_recording()
+    assert list(run.manifests()) == ["select.beta-0.7"]
+    assert not run.dynamics.children()
+    with pytest.raises(RunError, match=r"stage 'score.dual' is not finished; run `dualprune score"):
+        run.require("score.dual", "score")

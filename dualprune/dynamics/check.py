@@ -110,6 +110,8 @@ def _file_problems(
     valid = np.ones(table.num_rows, dtype=bool)
     if VALID in table.column_names:
         valid = table[VALID].to_numpy()
+    # An import may have left values missing: those of its rows that have others.
+    may_lack = np.full(table.num_rows, "imported" in store.index.details)
     for name in columns:
         if name not in table.column_names:
             yield f"it has no column {name!r}"
@@ -117,7 +119,7 @@ def _file_problems(
         values = table[name].to_numpy()
         low, high = value_range(name)
         for wrong, what in (
-            (np.isnan(values) & valid, "NaN"),
+            (np.isnan(values) & valid & ~may_lack, "NaN"),
             (outside(name, values) & valid, f"not in [{low:g}, {high:g}]"),
         ):
             if wrong.any():

@@ -109,7 +109,7 @@ class DynamicsStore:
             return f"import it again: `dualprune store import FILE --run {self.run} --force`"
         return (
             f"delete the folder {epoch_name(epoch)} and run `dualprune record {self.run}` to record from epoch {epoch} "
-            "on again"
+            "on again (from an earlier one, or from the start, where no checkpoint of the epoch before is kept)"
         )
 
     def check_columns(self, columns: Sequence[str] | None) -> tuple[str, ...]:

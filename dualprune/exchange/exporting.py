@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal
@@ -40,7 +41,7 @@ def export_dynamics(
         force: replace what is there.
 
     Raises:
-        RunError: the run has no epochs, or `to` exists.
+        RunError: the run has no epochs, or `to` exists; or, with `force`, holds other things than an export.
     """
     store = DynamicsStore(run)
     place = Location.of(to)
@@ -48,7 +49,7 @@ def export_dynamics(
     if place.exists():
         if not force:
             raise RunError(f"{place} exists; export to another place, or --force to replace it")
-        place.delete()
+        _make_room(place)
     if place.name.endswith(".npz"):
         _write_arrays(store, names, place)
         return store.num_samples
@@ -58,6 +59,17 @@ def export_dynamics(
     for _ in with_progress("export", work, range(store.num_buckets)):
         pass
     return store.num_samples
+
+
+def _make_room(place: Location) -> None:
+    """Remove what an earlier export left, and nothing else."""
+    if place.is_file():
+        place.delete()
+        return
+    others = [child.name for child in place.children() if not re.fullmatch(r"part-\d{5}\.parquet", child.name)]
+    if others:
+        raise RunError(f"{place} holds more than an export, such as {others[0]}; export to a folder of its own")
+    place.delete()
 
 
 def _write_arrays(store: DynamicsStore, names: tuple[str, ...], place: Location) -> None:

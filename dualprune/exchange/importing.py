@@ -108,8 +108,7 @@ def _import(
         try:
             recorded = found if isinstance(found, Recorded) else to_wide(found, scratch, _on_cluster, missing == "keep")
             config = _config(recorded, values)
-            for folder in (run.dynamics, run.checkpoints):
-                folder.delete()
+            run.forget_recording()
             _write(run, config, recorded, origin, missing)
             run.save_config(config)
         finally:

@@ -13,6 +13,7 @@ from dualprune.config import Config
 from dualprune.data.resident import ResidentData, load_resident
 from dualprune.data.source import Source, open_source
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
+from dualprune.dynamics.layout import COMMIT
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError
 from dualprune.progress import shown
@@ -57,9 +58,8 @@ def training_workers(config: Config) -> Workers:
 def statistics_of(config: Config) -> tuple[str, ...]:
     """Return the names of the statistics to record: those asked for, or those that the score methods need."""
     asked = config.record.statistics
-    names = (
-        asked if asked is not None else [name for method in config.score.methods for name in SCORES[method].requires]
-    )
+    methods = dict.fromkeys([*config.score.methods, config.select_score])
+    names = asked if asked is not None else [name for method in methods for name in SCORES[method].requires]
     for name in names:
         STATISTICS[name]
     # Every selection looks at the mean probability, whatever the score.
@@ -82,12 +82,11 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "source": source.fingerprint(),
     }
     # Where nothing is recorded, a mistake in the data or the recipe can simply be put right.
-    protect = bool(run.dynamics.children())
+    protect = any((folder / COMMIT).exists() for folder in run.dynamics.children())
     with run.stage("index", data_settings, force=force, protect=protect) as index_stage:
         if not index_stage.done:
             if force:
-                run.dynamics.delete()
-                run.checkpoints.delete()
+                run.forget_recording()
             index_stage.summary = _build_index(run, config, source, index_stage.fingerprint)
     settings = {
         "model": config.model.model_dump(mode="json"),
@@ -100,8 +99,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         if stage.done:
             return
         if force:
-            run.dynamics.delete()
-            run.checkpoints.delete()
+            run.forget_recording()
         stage.summary = _record(run, config, source, columns, stage.fingerprint)
 
 

@@ -67,7 +67,7 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
             recorder.commit()
             watch.after(epoch)
     started = time.monotonic()
-    accuracy = float("nan")
+    accuracy = None
     num_epochs = first
     while num_epochs < config.record.epochs and (watch is None or watch.settled is None):
         epoch, num_epochs = num_epochs, num_epochs + 1
@@ -101,7 +101,8 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         "epochs": num_epochs,
         "settled": watch is not None and watch.settled is not None,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        "samples_per_s": round(trained / trained_s, 1),
+        # None where a restart found all epochs there.
+        "samples_per_s": round(trained / trained_s, 1) if trained else None,
         "train_accuracy": accuracy,
     }
 

@@ -32,7 +32,8 @@ class StabilityWatch:
         self.rows: list[Row] = []
         self._run, self._rule, self._scores = run, config.record.stable, scores
         self._method = config.select_score
-        self._min_epochs = scores.methods[self._method].min_epochs
+        # All of them are to have a score when recording stops.
+        self._min_epochs = max(method.min_epochs for method in scores.methods.values())
         self._stop_epochs = config.score.epochs or 0
         self._select = measured_select(config.select)
         self._chosen: dict[int, np.ndarray] = {}

@@ -120,7 +120,7 @@ def parse_space(config: Config) -> Space:
     for key, written in config.tune.space.items():
         _check_key(key)
         space[key] = _domain(key, written)
-    _check_windows(config, space)
+    check_windows(config, space, config.record.epochs)
     # Others stay where a window fits into the epochs.
     usual = {"score.window": min, "score.epochs": max}
     middle = {key: usual.get(key, lambda v: v[0])(domain.extremes) for key, domain in space.items()}
@@ -217,15 +217,17 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _check_windows(config: Config, space: Space) -> None:
-    """Check that the longest window fits into the fewest epochs: keys are searched independently of each other."""
-    recorded = config.record.epochs
+def check_windows(config: Config, space: Space, recorded: int) -> None:
+    """Raise a ConfigError where T is more than the `recorded` epochs, or the longest window than the smallest T.
+
+    Keys are searched independently of each other.
+    """
     if "score.epochs" in space:
         longest = max(space["score.epochs"].extremes)
         if longest > recorded:
             raise ConfigError(
                 f"config.tune.space.score.epochs: {longest} is more than the {recorded} epochs that are recorded "
-                "(record.epochs)"
+                "(record.epochs, or where record.stop ended them)"
             )
     windows = space["score.window"].extremes if "score.window" in space else (config.score.window,)
     epochs = space["score.epochs"].extremes if "score.epochs" in space else (config.score.epochs or recorded,)

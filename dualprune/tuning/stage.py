@@ -15,7 +15,7 @@ from dualprune.run import RunDirectory
 from dualprune.tuning import search
 from dualprune.tuning.loggers import check_loggers
 from dualprune.tuning.scores import check_methods
-from dualprune.tuning.space import Space, parse_space
+from dualprune.tuning.space import Space, check_windows, parse_space
 from dualprune.tuning.sweep import Sweep
 from dualprune.tuning.trial_log import TrialLog
 
@@ -48,13 +48,17 @@ def run_tune(
     run_stages(run, config, ("record",))
     with run.exclusive():
         store = DynamicsStore(run)
+        # Recording may have stopped before record.epochs.
+        check_windows(config, space, len(store.epochs))
         check_methods(str(run.root.address), _methods(config, space))
         inputs = [run.require("index", "record")["fingerprint"], run.require("record", "record")["fingerprint"]]
         settings = {**_identity(config), "recorded_epochs": len(store.epochs)}
         log = _prepare(run, settings, inputs, resume, force)
         done_before = run.manifest("tune")
         left = _left(config, space, wanted, log)
-        more = left > 0 and (resume or done_before is None or done_before["summary"]["wanted"] != wanted)
+        test = _test_settings(config)
+        known = {} if done_before is None else done_before["summary"]
+        more = known.get("test") != test or (left > 0 and (resume or known.get("wanted") != wanted))
         with run.stage("tune", settings, inputs, force=force, more=more) as stage:
             place = run.root / "tune" / "summary.json"
             if stage.done:
@@ -63,7 +67,8 @@ def run_tune(
             budget_s = time_budget_s if time_budget_s is not None else config.tune.time_budget_s
             summary = Sweep(run, config, space, store.index, log).run(wanted, budget_s)
             place.write_json(summary)
-            stage.summary = {"wanted": wanted, **summary["num_trials"], "best": summary["best"][0]["accuracy"]}
+            best = summary["best"][0]["accuracy"]
+            stage.summary = {"wanted": wanted, **summary["num_trials"], "best": best, "test": test}
             return summary
 
 
@@ -95,6 +100,17 @@ def _identity(config: Config) -> dict[str, Any]:
     }
 
 
+def _test_settings(config: Config) -> dict[str, Any]:
+    """Return what the check on the test set depends on, and trials do not."""
+    evaluate = config.evaluate
+    return {
+        "points": config.tune.test_points,
+        "seeds": evaluate.seeds,
+        "random": evaluate.random,
+        "full": evaluate.full,
+    }
+
+
 def _prepare(run: RunDirectory, settings: dict[str, Any], inputs: list[str], resume: bool, force: bool) -> TrialLog:
     """Return the log to go on with, or an empty one."""
     folder = run.root / "tune"
@@ -109,10 +125,10 @@ def _prepare(run: RunDirectory, settings: dict[str, Any], inputs: list[str], res
                 "--force begins anew"
             )
         return log
-    if known is not None and resume and not force:
+    if known is not None and log.records() and not force:
         raise RunError(
-            f"{run}: the sweep there has other settings, so its trials are no part of this one; leave out --resume to "
-            "begin anew, or use another run directory"
+            f"{run}: the sweep there has other settings, so its trials are no part of this one; --force removes them "
+            "and begins anew, or use another run directory"
         )
     folder.delete()
     started.write_json(body)

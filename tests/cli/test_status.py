@@ -90,3 +90,11 @@ def test_an_interrupted_recording_and_what_comes_next(
     told = command("status", run).out
     assert "epochs 3 of 10" in told
     assert f"next: dualprune record {run}" in told
+
+
+def test_what_an_earlier_configuration_asked_for_does_not_come_next(command: Command, run: RunDirectory) -> None:
+    # A selection at another ratio, drawn before the scores changed: no command of this configuration would do it.
+    with run.stage("select.beta-0.3", {}, ["of other scores"]):
+        pass
+    assert states(run)["select.beta-0.3"] == "outdated"
+    assert "next:" not in command("status", run).out

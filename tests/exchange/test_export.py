@@ -54,3 +54,21 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path, make_dynamics: Mak
 def test_a_run_without_epochs_has_nothing_to_export(tmp_path: Path, make_dynamics: MakeDynamics) -> None:
     with pytest.raises(RunError, match="has no recorded epochs"):
         dualprune.export_dynamics(make_dynamics(np.empty((5, 0))), tmp_path / "d.npz")
+
+
+def test_force_replaces_an_export_and_nothing_else(
+    tmp_path: Path, make_dynamics: MakeDynamics, ray_cluster: None
+) -> None:
+    run = make_dynamics(PROB, num_buckets=1)
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "thesis.tex").write_text("mine")
+    with pytest.raises(
+        RunError, match=r"d holds more than an export, such as thesis.tex; export to a folder of its own"
+    ):
+        dualprune.export_dynamics(run, tmp_path / "d", force=True)
+    with pytest.raises(RunError, match="holds more than an export"):
+        dualprune.export_dynamics(run, run.root, force=True)
+    (tmp_path / "d" / "thesis.tex").unlink()
+    (tmp_path / "d" / "part-00007.parquet").write_text("of an earlier export")
+    dualprune.export_dynamics(run, tmp_path / "d", force=True)
+    assert [file.name for file in (tmp_path / "d").iterdir()] == ["part-00000.parquet"]

@@ -17,11 +17,10 @@ WANTED = 8
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("search", ["optuna", "random"])
-def test_a_killed_sweep_goes_on_without_training_a_finished_point_again(make_sweep: MakeSweep, search: str) -> None:
+def test_a_killed_sweep_goes_on_without_training_a_finished_point_again(make_sweep: MakeSweep) -> None:
     run, config = make_sweep(
         {"select.c_d": {"uniform": [1, 12]}, "select.ratio": {"uniform": [0.1, 0.9]}},
-        tune={"search": search, "num_trials": WANTED},
+        tune={"num_trials": WANTED},
         evaluate={"epochs": 8},
     )
     (run.root / "sweep.yaml").write_text(dump_config(config))

@@ -72,7 +72,9 @@ def test_asha_stops_trials_and_optuna_finds_a_front(make_sweep: MakeSweep) -> No
     stopped = [r for r in TrialLog(run.root / "tune" / "trials").records() if r["state"] == "stopped"]
     assert all(record["progress"] < 4 for record in stopped)
     run, config = make_sweep({"select.ratio": {"choice": [0.1, 0.9]}}, tune={"objective": "pareto", "num_trials": 4})
-    front = run_tune(run, config)
+    with pytest.raises(RunError, match="the sweep there has other settings"):
+        run_tune(run, config)
+    front = run_tune(run, config, force=True)
     assert front["num_trials"]["finished"] <= 2
     assert sum(front["num_trials"].values()) == 4
     assert max(point["ratio"] for point in front["best"]) == 0.9
@@ -80,14 +82,14 @@ def test_asha_stops_trials_and_optuna_finds_a_front(make_sweep: MakeSweep) -> No
 
 @pytest.mark.slow
 def test_a_trial_of_two_workers_comes_to_what_one_does(make_sweep: MakeSweep) -> None:
-    space = {"select.ratio": {"grid": [0.2, 0.6]}}
+    space = {"select.ratio": {"grid": [0.2]}}
     accuracies = []
     for workers in (1, 2):
         run, config = make_sweep(
             space, tune={"search": "grid", "workers_per_trial": workers}, evaluate={"epochs": 6, "batch_size": 16}
         )
         summary = run_tune(run, config, force=True)
-        assert summary["num_trials"]["finished"] == 2
+        assert summary["num_trials"]["finished"] == 1
         accuracies.append({point["ratio"]: point["accuracy"] for point in summary["best"]})
     assert accuracies[0] == pytest.approx(accuracies[1], abs=0.1)
 
