@@ -77,7 +77,9 @@ def test_a_recording_that_settled_is_done_until_the_thresholds_say_otherwise(
     with caplog.at_level(logging.INFO, logger="dualprune"):
         run_stages(run, settings({"stable": any_move}, select={"ratio": [0.2, 0.8]}), ["record"])
         run_stages(run, settings({"stable": {**any_move, "overlap": 0.01}}), ["record"])
-    assert caplog.text.count("record: done already, skipped") == 2
+    # A record counts once, through however many handlers it comes.
+    said = {id(record) for record in caplog.records if record.getMessage() == "record: done already, skipped"}
+    assert len(said) == 2
 
     # Thresholds that it does not meet do: what is there is built upon.
     config = settings({"stable": {**any_move, "overlap": 1.0, "correlation": 1.0}})
