@@ -50,7 +50,8 @@ else
 endif
 	touch $@
 
-INSTALL = $(or $(UV),$(BIN)/uv) pip install --quiet --python $(BIN)/python --constraint constraints.txt
+# Compiled now, at once: else each process of the first run compiles what it imports, several side by side.
+INSTALL = $(or $(UV),$(BIN)/uv) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
 	$(INSTALL) --editable '.[demo]'
