@@ -59,7 +59,7 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
 
 def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
     """Return the epochs to score by: the first `limit` committed ones; a RunError where one in the middle is gone."""
-    missing = sorted(set(range(max(store.epochs, default=-1) + 1)) - set(store.epochs))
+    missing = store.missing_epochs
     if missing:
         raise RunError(
             f"{store.run}: epoch {missing[0]} has no commit, but later ones have; {store.remedy(missing[0])}"

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from dualprune.cli.app import Overrides, app, console
+from dualprune.cli.app import Overrides, app, console, say
 from dualprune.config import Config
 from dualprune.config_file import load_config
 from dualprune.run import RunDirectory
@@ -24,12 +24,12 @@ def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None
 
     directory = RunDirectory(run)
     rows = stage_states(directory)
-    console.print(str(directory), soft_wrap=True, markup=False, highlight=False)
+    say(str(directory))
     console.print(status_table(rows))
     if (table := stability_table(directory)) is not None:
         console.print(table)
     if command := next_command(directory, rows):
-        console.print(f"next: {command}", soft_wrap=True, markup=False, highlight=False)
+        say(f"next: {command}")
 
 
 @app.command()

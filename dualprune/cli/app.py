@@ -30,6 +30,11 @@ Force = Annotated[bool, typer.Option("--force", help="Do it again, also where it
 Place = Annotated[str, typer.Argument(metavar="RUN_OR_CONFIG", help="A run directory, or a YAML configuration.")]
 
 
+def say(text: str) -> None:
+    """Print a line as it is: ids and addresses in it are no markup, and can be copied whole."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 @app.callback()
 def options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,

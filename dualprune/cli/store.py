@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dualprune.cli.app import Force, Overrides, app, console
+from dualprune.cli.app import Force, Overrides, app, say
 from dualprune.errors import DataError
 
 store_app = typer.Typer(no_args_is_help=True, help="About recorded dynamics.")
@@ -26,12 +26,7 @@ def check(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
         lines = [*map(str, findings[:SHOWN]), *more]
         raise DataError(f"{len(findings)} problems in {run}:\n" + "\n".join(lines))
     store = DynamicsStore(run)
-    console.print(
-        f"{run}: {store.num_samples:,} samples, {len(store.epochs)} epochs, {store.num_buckets} buckets: all is well",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
-    )
+    say(f"{run}: {store.num_samples:,} samples, {len(store.epochs)} epochs, {store.num_buckets} buckets: all is well")
 
 
 @store_app.command("import")
@@ -49,9 +44,7 @@ def import_(
     from dualprune.exchange.importing import import_file
 
     import_file(file, run, config=override_values(overrides or ()), missing=missing, force=force)
-    console.print(
-        f"imported into {run}; go on by: dualprune score {run}", markup=False, highlight=False, soft_wrap=True
-    )
+    say(f"imported into {run}; go on by: dualprune score {run}")
 
 
 @store_app.command("export")
@@ -67,4 +60,4 @@ def export_(
     from dualprune.exchange.exporting import export_dynamics
 
     count = export_dynamics(run, to, form=form, force=force)
-    console.print(f"exported {count:,} samples to {to}", markup=False, highlight=False, soft_wrap=True)
+    say(f"exported {count:,} samples to {to}")

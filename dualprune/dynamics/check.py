@@ -45,7 +45,7 @@ def check_store(run: RunDirectory | Location | str | os.PathLike[str]) -> list[F
 def _check_epochs(store: DynamicsStore) -> Iterator[Finding]:
     if not store.epochs:
         yield Finding(str(store.location), "no epoch is committed", store.remedy(0))
-    for epoch in sorted(set(range(max(store.epochs, default=-1) + 1)) - set(store.epochs)):
+    for epoch in store.missing_epochs:
         yield Finding(epoch_name(epoch), "it has no commit, but later epochs have", store.remedy(epoch))
     prints = Counter(commit["fingerprint"] for commit in store.commits.values())
     for epoch, commit in store.commits.items():
@@ -110,16 +110,16 @@ def _file_problems(
     valid = np.ones(table.num_rows, dtype=bool)
     if VALID in table.column_names:
         valid = table[VALID].to_numpy()
-    # An import may have left values missing: those of its rows that have others.
-    may_lack = np.full(table.num_rows, "imported" in store.index.details)
     for name in columns:
         if name not in table.column_names:
             yield f"it has no column {name!r}"
             continue
         values = table[name].to_numpy()
         low, high = value_range(name)
+        # An import may have left values missing, of rows that have others.
+        expected = np.zeros_like(valid) if store.is_imported else valid
         for wrong, what in (
-            (np.isnan(values) & valid & ~may_lack, "NaN"),
+            (np.isnan(values) & expected, "NaN"),
             (outside(name, values) & valid, f"not in [{low:g}, {high:g}]"),
         ):
             if wrong.any():

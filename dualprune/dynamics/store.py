@@ -43,6 +43,16 @@ class DynamicsStore:
         return list(self.commits)
 
     @property
+    def missing_epochs(self) -> list[int]:
+        """Epochs without a commit that later ones have, ascending."""
+        return sorted(set(range(max(self.epochs, default=-1) + 1)) - set(self.epochs))
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether the dynamics were recorded elsewhere."""
+        return "imported" in self.index.details
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """Names of the statistics that every committed epoch has."""
         names = [commit["columns"] for commit in self.commits.values()]
@@ -105,7 +115,7 @@ class DynamicsStore:
 
     def remedy(self, epoch: int) -> str:
         """Return what to do where an epoch is damaged."""
-        if "imported" in self.index.details:
+        if self.is_imported:
             return f"import it again: `dualprune store import FILE --run {self.run} --force`"
         return (
             f"delete the folder {epoch_name(epoch)} and run `dualprune record {self.run}` to record from epoch {epoch} "
