@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from ray import tune
@@ -50,11 +51,10 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Log a trial that failed more often than it may."""
-        # The last line of a traceback says what was wrong.
-        lines = str(trial.get_error()).strip().splitlines() or ["for an unknown reason"]
+        error = _last_error(trial)
         point = point_of(trial.config)
-        self._log.write(self._record(point, FAILED, {"error": lines[-1]}))
-        logger.warning("trial failed: %s: %s", point_text(point), lines[-1])
+        self._log.write(self._record(point, FAILED, {"error": error}))
+        logger.warning("trial failed: %s: %s", point_text(point), error)
 
     def _record(self, point: Point, state: str, values: dict[str, Any], suggested_before: int = 0) -> Record:
         return {
@@ -113,6 +113,14 @@ class Board(tune.Callback):  # type: ignore[misc]
         for row in list(self._rows.values())[-SHOWN:]:
             table.add_row(*row)
         self._live.update(table)
+
+
+def _last_error(trial: Any) -> str:
+    """Return the last line of a failed trial's traceback, which says what was wrong."""
+    # Ray Tune wrote it on this machine just now; its own `get_error` looks where such files are copied to now and then.
+    file = trial.error_file
+    lines = Path(file).read_text().strip().splitlines() if file and Path(file).exists() else []
+    return lines[-1] if lines else "for an unknown reason"
 
 
 @contextmanager
