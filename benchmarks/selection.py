@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 
 from dualprune.config_file import make_config
 from dualprune.dynamics.index import INDEX_FILE
-from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.layout import ROW_GROUP_ROWS, bucket_name
 from dualprune.run import RunDirectory
 from dualprune.score_files import fast_encoding, without_nulls
 
@@ -64,7 +64,7 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
         table = without_nulls(
             pa.table({"sample_id": ids, "label": ids % 1000, "position": ids, "score": score, "mean_prob": mean})
         )
-        (run.scores("dual") / bucket_name(bucket)).write_table(table, **fast_encoding(table.schema))
+        (run.scores("dual") / bucket_name(bucket)).write_table(table, **fast_encoding(table.schema), row_group_size=ROW_GROUP_ROWS)
     with run.stage("score.dual", {}) as stage:
         stage.summary = {"samples": num_samples}
     return run

@@ -12,6 +12,7 @@ from dualprune.config import SelectConfig
 from dualprune.errors import DataError
 from dualprune.selection.drawing import Constraints, draw_all
 from dualprune.selection.ranking import BLOCK_ROWS, Part
+from dualprune.selection.screen import narrowed
 
 Positions = NDArray[np.int64]
 
@@ -93,8 +94,13 @@ def select(
         yield function(parts())
 
     drawn = draw_all(each, config, config.ratios, Constraints(groups=names))
-    masks = [[one.decision.keeps(part) for one in drawn] for part in parts()]
-    return [np.flatnonzero(np.concatenate(of_one)) for of_one in zip(*masks, strict=True)]
+    decisions = [one.decision for one in drawn]
+    kept: list[list[Positions]] = [[] for _ in decisions]
+    for whole in parts():
+        part = narrowed(whole, [one.question for one in decisions], [one.floor for one in decisions])
+        for one, pieces in zip(decisions, kept, strict=True):
+            pieces.append(part.position[one.keeps(part)])
+    return [np.concatenate(pieces) for pieces in kept]
 
 
 def _config(method: str, ratio: float, seed: int, options: dict[str, Any]) -> SelectConfig:

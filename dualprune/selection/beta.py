@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,13 @@ from numpy.typing import NDArray
 from dualprune.config import SelectConfig
 from dualprune.errors import DataError
 from dualprune.scores.windows import compiled
-from dualprune.selection.ranking import Part, key_rank, weighted_rank
+from dualprune.selection.ranking import TOP_BIT, Part, key_rank, rank_key, weighted_rank
 from dualprune.selection.registry import SAMPLERS, Chance, Sampler, Summary
+from dualprune.selection.screen import may_reach
 
 SMALLEST = 1e-6
+# Parts of [0, 1] in which the density is bounded: so few that the bounds stay in the nearest cache.
+BINS = 2048
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,21 @@ class BetaDraw:
         """Rank by weighted sampling without replacement."""
         return weighted_rank(part, self.log_weight(part), self.seed)
 
+    def possible(self, part: Part, floor: int) -> NDArray[np.bool_] | None:
+        """Return which samples may rank from `floor` on, by the density's highest value near their mean_prob."""
+        if floor < TOP_BIT or part.mean_prob is None:
+            return None
+        bound = _highest_densities(self.a, self.b, floor)
+        return may_reach(part.hash(self.seed), part.score, part.mean_prob, bound)
+
     def weight(self, part: Part) -> NDArray[np.float64]:
         """Return BetaPDF(mean_prob; a, b) · score; 0 where the score is not positive."""
         return np.exp(self.log_weight(part))
 
     def log_weight(self, part: Part) -> NDArray[np.float64]:
         """Return log(BetaPDF(mean_prob; a, b) · score), float64 [n]; -inf where the score is not positive."""
-        log_beta = math.lgamma(self.a) + math.lgamma(self.b) - math.lgamma(self.a + self.b)
-        result: NDArray[np.float64] = _log_weight(
-            self.a, self.b, log_beta, *part.once("beta", lambda: _logarithms(part))
-        )
+        logarithms = part.once(("beta",), lambda: _logarithms(part))
+        result: NDArray[np.float64] = _log_weight(self.a, self.b, _log_beta(self.a, self.b), *logarithms)
         return result
 
     def focus(self) -> tuple[int, int]:
@@ -58,10 +67,35 @@ class BetaDraw:
         return low, high
 
 
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+
+
+@lru_cache(maxsize=64)
+def _highest_densities(a: float, b: float, floor: int) -> NDArray[np.float64]:
+    """Return the highest BetaPDF(·; a, b) in each of BINS equal parts of [0, 1], over exp(key of the rank `floor`)."""
+    edges = _inside(np.linspace(0.0, 1.0, BINS + 1))
+    logs = (a - 1.0) * np.log(edges) + (b - 1.0) * np.log1p(-edges)
+    highest = np.maximum(logs[:-1], logs[1:])
+    # Between its edges a part is higher only where the density's one peak is.
+    if a > 1.0 and b > 1.0:
+        peak = (a - 1.0) / (a + b - 2.0)
+        at = min(int(peak * BINS), BINS - 1)
+        highest[at] = max(highest[at], (a - 1.0) * math.log(peak) + (b - 1.0) * math.log1p(-peak))
+    key = float(rank_key(np.array([floor], dtype=np.uint64))[0])
+    with np.errstate(over="ignore"):
+        return np.exp(highest - _log_beta(a, b) - key)
+
+
+def _inside(mean_prob: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the values moved off 0 and 1, where logarithms end."""
+    return np.clip(mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
+
+
 def _logarithms(part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     if part.mean_prob is None:
         raise DataError("beta needs mean_prob beside the score; use another sampler, or a score that has it")
-    inside = np.clip(part.mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
+    inside = _inside(part.mean_prob)
     with np.errstate(divide="ignore"):
         log_score = np.log(np.maximum(part.score, 0.0))
     return np.log(inside), np.log1p(-inside), log_score

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from dualprune.buckets import over_buckets
 from dualprune.dynamics.layout import bucket_name
@@ -43,25 +44,44 @@ class Bucket:
     def __init__(self, scores: Scores, number: int, file: pq.ParquetFile) -> None:
         self.number = number
         self._scores, self._file = scores, file
-        self._columns: dict[str, Any] = {}
-        self.num_rows = int(file.metadata.num_rows)
 
     def column(self, name: str) -> Any:
         """Return a whole column: numpy, or Arrow where it holds strings."""
-        if name not in self._columns:
-            self._columns[name] = self._group() if name == "group" else self._read(name)
-        return self._columns[name]
+        # Other tasks use the other cores.
+        return self._checked(name, self._file.read(columns=[name], use_threads=False)[name])
 
     def parts(self) -> Iterator[Part]:
-        """Give the bucket's samples, some at a time."""
-        # At least one, so that what is made of a bucket has its columns.
-        for start in range(0, max(1, self.num_rows), BLOCK_ROWS):
-            yield Part(self.column, start, min(start + BLOCK_ROWS, self.num_rows))
+        """Give the bucket's samples, some at a time; at least one part, so that what is made of them has its columns."""
+        if not self._file.metadata.num_rows:
+            yield Part(self.column, 0, 0)
+        for group in range(self._file.num_row_groups):
+            rows = int(self._file.metadata.row_group(group).num_rows)
+            # Read once for all parts, when the first of them asks.
+            column = cache(partial(self._column_of, group))
+            for start in range(0, rows, BLOCK_ROWS):
+                yield Part(column, start, min(start + BLOCK_ROWS, rows))
 
-    def _read(self, name: str) -> Any:
-        # Other tasks use the other cores.
-        column = self._file.read(columns=[name], use_threads=False)[name].combine_chunks()
-        values = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    def _column_of(self, group: int, name: str) -> Any:
+        if name == "group":
+            return self._group_of(group)
+        return self._checked(name, self._file.read_row_group(group, columns=[name], use_threads=False)[name])
+
+    def _group_of(self, group: int) -> Any:
+        groups = self._scores.groups
+        assert groups is not None, "questions about groups come with groups"
+        if groups.place is None:
+            return self._column_of(group, "label")
+        return self._groups[self._column_of(group, "position") - self.number * groups.bucket_rows]
+
+    @cached_property
+    def _groups(self) -> NDArray[np.int64]:
+        groups = self._scores.groups
+        assert groups is not None, "questions about groups come with groups"
+        return groups.read(self.number)
+
+    def _checked(self, name: str, column: pa.ChunkedArray) -> Any:
+        # Combining copies even where there is nothing to combine.
+        values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             return values
         array = values.to_numpy(zero_copy_only=False)
@@ -71,13 +91,6 @@ class Bucket:
                 f"scores of {self._scores.method} in bucket {self.number} are not all finite; score again with --force"
             )
         return array
-
-    def _group(self) -> Any:
-        groups = self._scores.groups
-        assert groups is not None, "questions about groups come with groups"
-        if groups.place is None:
-            return self.column("label")
-        return groups.read(self.number, self.column("position"))
 
 
 def _of_parts(function: Callable[[Iterable[Part]], Any], bucket: Bucket) -> Any:

@@ -85,6 +85,11 @@ class Search:
         return int(self.left[self.active].sum())
 
     @property
+    def floor(self) -> int:
+        """The lowest rank of a sample in doubt, in any cell."""
+        return int(np.where(self.by_hash, self.tied, self.low)[self.active].min())
+
+    @property
     def refinable(self) -> bool:
         """Whether another histogram would tell more."""
         return bool((self.active & ~(self.by_hash & (self.low == self.high))).any())

@@ -36,14 +36,12 @@ class Groups:
     place: Location | None = None
     bucket_rows: int = 0
 
-    def read(self, bucket: int, positions: np.ndarray) -> np.ndarray:
-        """Return the group of the samples at these positions of a bucket, int64 [n]."""
+    def read(self, bucket: int) -> np.ndarray:
+        """Return the group at each position of a bucket, int64 [bucket_rows], the last bucket's shorter."""
         assert self.place is not None
         values = (self.place / bucket_name(bucket)).read_table(["value"])["value"]
         codes = pc.index_in(values, value_set=pa.array(self.names, type=pa.string()))
-        whole = np.asarray(codes).astype(np.int64)
-        found: np.ndarray = whole[positions - bucket * self.bucket_rows]
-        return found
+        return np.asarray(codes).astype(np.int64)
 
 
 def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups | None:

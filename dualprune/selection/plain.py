@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dualprune.config import SelectConfig
 from dualprune.errors import ConfigError
-from dualprune.selection.ranking import Part, key_rank, ordered_bits, weighted_rank
+from dualprune.selection.ranking import TOP_BIT, Part, key_rank, ordered_bits, rank_key, weighted_rank
 from dualprune.selection.registry import SAMPLERS, Chance, Sampler, Summary
 
 
@@ -27,6 +27,9 @@ class ScoreDraw:
     def rank(self, part: Part) -> NDArray[np.uint64]:
         """Rank by score."""
         return ordered_bits(part.score if self.end == "hardest" else -part.score)
+
+    def possible(self, part: Part, floor: int) -> None:
+        """Return None: nothing is faster than the rank."""
 
     def weight(self, part: Part) -> NDArray[np.float64]:
         """Return ones."""
@@ -51,6 +54,15 @@ class RandomDraw:
     def rank(self, part: Part) -> NDArray[np.uint64]:
         """Rank by chance."""
         return weighted_rank(part, None, self.seed)
+
+    def possible(self, part: Part, floor: int) -> NDArray[np.bool_] | None:
+        """Return which samples may rank from `floor` on, by their hashes, of which noise is a rising function."""
+        if floor < TOP_BIT:
+            return None
+        with np.errstate(over="ignore"):
+            lowest = np.exp(-np.exp(-rank_key(np.array([floor], dtype=np.uint64))[0]))
+        # A little less, for the arithmetic; and back from a uniform number to the upper bits of a hash.
+        return part.hash(self.seed) >= np.uint64(max(0.0, lowest - 1e-9) * 2.0**52) << np.uint64(12)
 
     def weight(self, part: Part) -> NDArray[np.float64]:
         """Return ones."""

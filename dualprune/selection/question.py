@@ -64,6 +64,10 @@ class Question:
         """The same without cells, promotions and passed over samples."""
         return replace(self, num_groups=1, strata=Strata(1, 0.0, 0.0), without=(), promoted=())
 
+    def forced_among(self, part: Part) -> Mask | None:
+        """Return which samples of a part are forced, bool [n]; None where none is."""
+        return _among(self.forced, part)
+
     def cells(self, part: Part) -> tuple[Ints, Mask | None]:
         """Return each sample's cell, int64 [n] with -1 for those that take no part; and who is forced, if any."""
         cell = np.zeros(len(part), dtype=np.int64)
@@ -80,7 +84,7 @@ class Question:
             out = _either(out, decision.keeps(part))
         for decision in self.within:
             out = _either(out, ~decision.keeps(part))
-        forced = _among(self.forced, part)
+        forced = self.forced_among(part)
         if out is not None:
             cell[out if forced is None else out & ~forced] = -1
         return cell, forced
@@ -106,9 +110,14 @@ class Decision:
     question: Question
     last: Last
 
+    @property
+    def floor(self) -> int:
+        """The lowest rank of a kept sample, in any cell; the highest of all where none is kept."""
+        return int(self.last.rank.min())
+
     def keeps(self, part: Part) -> Mask:
         """Return which samples of a part are kept, bool [n]."""
-        result: Mask = part.once(id(self), lambda: self._kept(part))
+        result: Mask = part.once(("keeps", id(self)), lambda: self._kept(part))
         return result
 
     def _kept(self, part: Part) -> Mask:

@@ -7,6 +7,7 @@ for the others, ordered by score: they are kept when the former are too few. Equ
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ LARGEST_KEY = 16_383.0
 SCALE = 2.0**FRACTION_BITS
 ZERO = np.int64(1 << 62)
 # What belongs to so many samples stays in a core's own cache.
-BLOCK_ROWS = 1 << 15
+BLOCK_ROWS = 1 << 16
 
 
 class Part:
@@ -35,7 +36,7 @@ class Part:
 
     def __init__(self, column: Callable[[str], Any], start: int, stop: int) -> None:
         self._column, self._start, self._stop = column, start, stop
-        self._made: dict[Any, Any] = {}
+        self._made: dict[tuple[Any, ...], Any] = {}
 
     @classmethod
     def of(cls, **columns: Any) -> Part:
@@ -62,9 +63,13 @@ class Part:
             values = getattr(self, name)
             return None if values is None else values.take(rows)
 
-        return Part(column, 0, len(rows))
+        taken = Part(column, 0, len(rows))
+        for (kind, *rest), values in self._made.items():
+            if kind == "hash":
+                taken.once((kind, *rest), partial(values.take, rows))
+        return taken
 
-    def once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
         """Return what `make` gives, from the first call for that key."""
         if key not in self._made:
             self._made[key] = make()

@@ -43,6 +43,10 @@ class Draw(Protocol):
         """Return uint64 [n]; higher is kept first."""
         ...
 
+    def possible(self, part: Part, floor: int) -> NDArray[np.bool_] | None:
+        """Return which samples may rank from `floor` on, bool [n], faster than by `rank`; None where all may."""
+        ...
+
     def weight(self, part: Part) -> NDArray[np.float64]:
         """Return the sampling weight, float64 [n]."""
         ...

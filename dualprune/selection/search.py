@@ -14,6 +14,7 @@ from dualprune.selection.cells import Ints, Last, Search
 from dualprune.selection.question import Question
 from dualprune.selection.ranking import Part
 from dualprune.selection.sample import Sample, guess
+from dualprune.selection.screen import narrowed
 
 # So many samples in doubt, of all questions together, are looked at one by one.
 FEW = 1 << 19
@@ -119,7 +120,7 @@ def find_last(
             few = FEW // len(left)
             searches = {n: Search.start(wanted[n], available[n], guesses[n], few) for n in left}
             _refine(each, questions, searches, few)
-            left = _settle(each, questions, searches, lasts)
+            left = _settle(each, questions, searches, lasts, narrow=len(known) > 0)
     assert not left, "a search without a guess finds the last kept samples"
     return lasts
 
@@ -146,9 +147,14 @@ def _histograms(questions: list[Question], searches: list[Search], parts: Iterab
     return [whole.astype(np.uint32) if whole.max(initial=0) < 1 << 32 else whole for whole in sums]
 
 
-def _settle(each: Each, questions: Sequence[Question], searches: dict[int, Search], lasts: Sequence[Last]) -> list[int]:
-    """Enter the last kept samples, and return the questions where they are not among those in doubt."""
-    found = list(each(partial(_doubtful, [questions[n] for n in searches], list(searches.values()))))
+def _settle(
+    each: Each, questions: Sequence[Question], searches: dict[int, Search], lasts: Sequence[Last], *, narrow: bool
+) -> list[int]:
+    """Enter the last kept samples, and return the questions where they are not among those in doubt.
+
+    With `narrow`, samples that lie below those in doubt are passed over unranked.
+    """
+    found = list(each(partial(_doubtful, [questions[n] for n in searches], list(searches.values()), narrow)))
     missed = []
     for place, (n, search) in enumerate(searches.items()):
         cell, rank, hash_, position = (
@@ -158,7 +164,8 @@ def _settle(each: Each, questions: Sequence[Question], searches: dict[int, Searc
         below = np.max([lower[place] for _, _, lower in found], axis=0)
         order = np.argsort(cell, kind="stable")
         starts = np.searchsorted(cell[order], np.arange(len(wanted) + 1))
-        if ((wanted < 1) | (wanted > np.diff(starts)))[search.active].any():
+        # The first not kept one counts, too, and may be below those in doubt: it is not known there if some were left out.
+        if ((wanted < 1) | (wanted + narrow > np.diff(starts)))[search.active].any():
             missed.append(n)
             continue
         for c in np.flatnonzero(search.active):
@@ -167,11 +174,13 @@ def _settle(each: Each, questions: Sequence[Question], searches: dict[int, Searc
     return missed
 
 
-def _doubtful(questions: list[Question], searches: list[Search], parts: Iterable[Part]) -> Any:
+def _doubtful(questions: list[Question], searches: list[Search], narrow: bool, parts: Iterable[Part]) -> Any:
     collected: list[list[tuple[Any, ...]]] = [[] for _ in searches]
     above = [np.zeros(len(search.wanted), dtype=np.int64) for search in searches]
     below = [np.zeros(len(search.wanted), dtype=np.uint64) for search in searches]
-    for part in parts:
+    floors = [search.floor for search in searches]
+    for whole in parts:
+        part = narrowed(whole, questions, floors) if narrow else whole
         for n, (question, search) in enumerate(zip(questions, searches, strict=True)):
             rank, cell = question.standing(part)
             by_hash = part.hash(question.draw.seed) if search.by_hash.any() else None
