@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from dualprune.config_file import make_config
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.dynamics.layout import ROW_GROUP_ROWS, bucket_name
 from dualprune.run import RunDirectory
-from dualprune.score_files import fast_encoding, without_nulls
+from dualprune.score_files import Gaps, ScoredBlock, write_bucket
+from dualprune.scores.registry import Scored
+from dualprune.survey_files import join_surveys
 
 BUCKET_ROWS = 1_000_000
 RATIO = 0.9
@@ -58,16 +60,26 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
     }
     (run.index / INDEX_FILE).write_json(body)
     for bucket in range(num_buckets):
-        start, stop = bucket * BUCKET_ROWS, min((bucket + 1) * BUCKET_ROWS, num_samples)
-        score, mean = made_up(start, stop)
-        ids = np.arange(start, stop)
-        table = without_nulls(
-            pa.table({"sample_id": ids, "label": ids % 1000, "position": ids, "score": score, "mean_prob": mean})
-        )
-        (run.scores("dual") / bucket_name(bucket)).write_table(table, **fast_encoding(table.schema), row_group_size=ROW_GROUP_ROWS)
+        rows = range(bucket * BUCKET_ROWS, min((bucket + 1) * BUCKET_ROWS, num_samples))
+        write_bucket(run, bucket, blocks(rows), [0], "raise")
+    join_surveys(run.scores("dual"), num_buckets)
     with run.stage("score.dual", {}) as stage:
         stage.summary = {"samples": num_samples}
     return run
+
+
+def blocks(positions: range) -> Iterator[ScoredBlock]:
+    """Give the scores of some positions, as scoring does: so that their files are written as scoring writes them."""
+    scores, means = made_up(positions.start, positions.stop)
+    for start in range(0, len(positions), ROW_GROUP_ROWS):
+        ids = np.asarray(positions[start : start + ROW_GROUP_ROWS])
+        score, mean = scores[start : start + len(ids)], means[start : start + len(ids)]
+        index = pa.table({"sample_id": ids, "label": ids % 1000})
+        yield ScoredBlock(int(ids[0]), index, {"dual": Scored(score, mean)}, mean, no_gaps)
+
+
+def no_gaps() -> Gaps:
+    raise AssertionError("no score is NaN")
 
 
 def column_bytes(bucket: Any) -> int:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import ray
 import ray.data
 
-from dualprune.errors import UserError
+from dualprune.errors import RunError, UserError
 
 # Of `light` work: enough that no core is idle at the end, few enough that starting them does not count.
 TASKS_PER_CPU = 4
@@ -30,7 +30,7 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int], *, ligh
     shared = ray.put(function)
 
     def work(batch: dict[str, Any]) -> pa.Table:
-        results = [cloudpickle.dumps(_result(ray.get(shared), int(bucket))) for bucket in batch["bucket"][0]]
+        results = [cloudpickle.dumps(_result(shared, int(bucket))) for bucket in batch["bucket"][0]]
         return pa.table({"result": pa.array(results, type=pa.large_binary())})
 
     context = ray.data.DataContext.get_current().copy()
@@ -70,9 +70,16 @@ def with_progress(title: str, function: Callable[[int], Any], buckets: Sequence[
             one_more()
 
 
-def _result(function: Callable[[int], Any], bucket: int) -> Any:
+def _result(shared: Any, bucket: int) -> Any:
     try:
-        return function(bucket)
+        return ray.get(shared)(bucket)
+    except ray.exceptions.RaySystemError as error:
+        # Ray Data would try again for ever.
+        reason = str(error.__cause__ or error).strip().splitlines()[-1]
+        return RunError(
+            f"a worker cannot load what it is to do: {reason}; make the modules of plug-ins importable on every node, "
+            "by installing them or by the runtime environment's working_dir or py_modules"
+        )
     except UserError as error:
         # Ray Data would wrap it in its own, without the cause.
         return error

@@ -26,16 +26,24 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def hash_ids(sample_ids: Any, seed: int) -> NDArray[np.uint64]:
     """Return uint64 [n] for ids int64 [n] or strings [n] (numpy, list or Arrow) and a seed of 0 … 2^64 - 1."""
+    return hash_bits(id_bits(sample_ids), seed)
+
+
+def hash_bits(bits: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Return the hashes uint64 [n] of ids that were brought to 64 bits."""
+    hashed: NDArray[np.uint64] = _mix(bits, mix(np.array([seed], dtype=np.uint64))[0])
+    return hashed
+
+
+def id_bits(sample_ids: Any) -> NDArray[np.uint64]:
+    """Return ids int64 [n] or strings [n] (numpy, list or Arrow) brought to 64 bits, uint64 [n]."""
     array = sample_ids
     if hasattr(array, "num_chunks"):
         array = array.combine_chunks()
     if hasattr(array, "buffers") and "string" in str(array.type):
-        bits = _fnv1a_arrow(array)
-    else:
-        array = array.to_numpy(zero_copy_only=False) if hasattr(array, "to_numpy") else np.asarray(array)
-        bits = array.astype(np.int64).view(np.uint64) if array.dtype.kind in "iu" else fnv1a(array)
-    hashed: NDArray[np.uint64] = _mix(bits, mix(np.array([seed], dtype=np.uint64))[0])
-    return hashed
+        return _fnv1a_arrow(array)
+    array = array.to_numpy(zero_copy_only=False) if hasattr(array, "to_numpy") else np.asarray(array)
+    return array.astype(np.int64, copy=False).view(np.uint64) if array.dtype.kind in "iu" else fnv1a(array)
 
 
 @compiled

@@ -1,6 +1,8 @@
 """What score files are, whoever writes them: the score stage from the store, or recording from its running scores.
 
 scores/method=dual/bucket=00003.parquet   sample_id, label, position, score, mean_prob; rows in position order
+scores/method=dual/_surveys/              what was seen of each bucket, until all are there
+scores/method=dual/_survey.parquet        the same of all, so that a selection need not look at the scores first
 scores/method=dual/_commit.json           what the files are, written last
 """
 
@@ -23,7 +25,9 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError
 from dualprune.run import RunDirectory, Stage
 from dualprune.scores.registry import SCORES, Scored, ScoreMethod
+from dualprune.selection.survey import Survey
 from dualprune.storage import Location, TableWriter, fingerprint
+from dualprune.survey_files import SURVEYS, add_scores, join_surveys, survey_of_scores, write_survey
 
 STARTED = "_started.json"
 
@@ -113,13 +117,19 @@ def write_bucket(
     num_scored = 0
     with ExitStack() as stack:
         writers: dict[str, TableWriter] = {}
+        surveys: dict[str, Survey] = {}
         for block in blocks:
             for name, table in score_tables(block, bucket, epochs, on_nan).items():
                 if name not in writers:
                     file = run.scores(name) / bucket_name(bucket)
                     writers[name] = stack.enter_context(file.table_writer(**fast_encoding(table.schema)))
+                    surveys[name] = survey_of_scores()
                 writers[name].write(table)
+                add_scores(surveys[name], table)
             num_scored += table.num_rows
+        # Before the scores themselves: who finds those finds this.
+        for name, seen in surveys.items():
+            write_survey(seen, run.scores(name) / SURVEYS / bucket_name(bucket))
     return num_scored
 
 
@@ -186,6 +196,7 @@ def commit_stages(
         files = [run.scores(name) / bucket_name(bucket) for bucket in range(store.num_buckets)]
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             rows = list(pool.map(_num_rows, files))
+        join_surveys(run.scores(name), store.num_buckets)
         (run.scores(name) / COMMIT).write_json(
             {
                 "fingerprint": stage.fingerprint,
@@ -195,6 +206,7 @@ def commit_stages(
                 "files": [{"name": file.name, "rows": count} for file, count in zip(files, rows, strict=True)],
             }
         )
+        (run.scores(name) / SURVEYS).delete()
         stage.summary = {"samples": sum(rows), "left_out": store.num_samples - sum(rows)}
 
 

@@ -56,8 +56,14 @@ class BetaDraw:
 
     def log_weight(self, part: Part) -> NDArray[np.float64]:
         """Return log(BetaPDF(mean_prob; a, b) · score), float64 [n]; -inf where the score is not positive."""
-        logarithms = part.once(("beta",), lambda: _logarithms(part))
-        result: NDArray[np.float64] = _log_weight(self.a, self.b, _log_beta(self.a, self.b), *logarithms)
+        if part.mean_prob is None:
+            raise DataError("beta needs mean_prob beside the score; use another sampler, or a score that has it")
+        log_mean = part.once(("log mean",), lambda: np.log(_inside(part.mean_prob)))
+        log_rest = part.once(("log rest",), lambda: np.log1p(-_inside(part.mean_prob)))
+        log_score = part.once(("log score",), lambda: _log(part.score))
+        result: NDArray[np.float64] = _log_weight(
+            self.a, self.b, _log_beta(self.a, self.b), log_mean, log_rest, log_score
+        )
         return result
 
     def focus(self) -> tuple[int, int]:
@@ -92,13 +98,9 @@ def _inside(mean_prob: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.clip(mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
 
 
-def _logarithms(part: Part) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    if part.mean_prob is None:
-        raise DataError("beta needs mean_prob beside the score; use another sampler, or a score that has it")
-    inside = _inside(part.mean_prob)
+def _log(score: NDArray[np.float64]) -> NDArray[np.float64]:
     with np.errstate(divide="ignore"):
-        log_score = np.log(np.maximum(part.score, 0.0))
-    return np.log(inside), np.log1p(-inside), log_score
+        return np.log(np.maximum(score, 0.0))
 
 
 @compiled

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import cache, cached_property, partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -51,27 +51,28 @@ class Bucket:
         return self._checked(name, self._file.read(columns=[name], use_threads=False)[name])
 
     def parts(self) -> Iterator[Part]:
-        """Give the bucket's samples, some at a time; at least one part, so that what is made of them has its columns."""
+        """Give the bucket's samples, some at a time: one part at least, so that what is made of it has its columns."""
         if not self._file.metadata.num_rows:
             yield Part(self.column, 0, 0)
-        for group in range(self._file.num_row_groups):
-            rows = int(self._file.metadata.row_group(group).num_rows)
-            # Read once for all parts, when the first of them asks.
-            column = cache(partial(self._column_of, group))
+        wanted: list[str] = []
+        for number in range(self._file.num_row_groups):
+            rows = int(self._file.metadata.row_group(number).num_rows)
+            group = _RowGroup(partial(self._read, number), wanted)
             for start in range(0, rows, BLOCK_ROWS):
-                yield Part(column, start, min(start + BLOCK_ROWS, rows))
+                yield Part(partial(self._column_of, group), start, min(start + BLOCK_ROWS, rows))
 
-    def _column_of(self, group: int, name: str) -> Any:
-        if name == "group":
-            return self._group_of(group)
-        return self._checked(name, self._file.read_row_group(group, columns=[name], use_threads=False)[name])
+    def _read(self, number: int, names: list[str]) -> dict[str, Any]:
+        table = self._file.read_row_group(number, columns=names, use_threads=False)
+        return {name: self._checked(name, table[name]) for name in names}
 
-    def _group_of(self, group: int) -> Any:
+    def _column_of(self, group: _RowGroup, name: str) -> Any:
         groups = self._scores.groups
+        if name != "group":
+            return group.column(name)
         assert groups is not None, "questions about groups come with groups"
         if groups.place is None:
-            return self._column_of(group, "label")
-        return self._groups[self._column_of(group, "position") - self.number * groups.bucket_rows]
+            return group.column("label")
+        return self._groups[group.column("position") - self.number * groups.bucket_rows]
 
     @cached_property
     def _groups(self) -> NDArray[np.int64]:
@@ -91,6 +92,21 @@ class Bucket:
                 f"scores of {self._scores.method} in bucket {self.number} are not all finite; score again with --force"
             )
         return array
+
+
+class _RowGroup:
+    """Columns of a row group, read when they are asked for; those that a row group before was asked for, together."""
+
+    def __init__(self, read: Callable[[list[str]], dict[str, Any]], wanted: list[str]) -> None:
+        self._read, self._wanted = read, wanted
+        self._columns = read(wanted) if wanted else {}
+
+    def column(self, name: str) -> Any:
+        """Return a column."""
+        if name not in self._columns:
+            self._wanted.append(name)
+            self._columns |= self._read([name])
+        return self._columns[name]
 
 
 def _of_parts(function: Callable[[Iterable[Part]], Any], bucket: Bucket) -> Any:

@@ -22,6 +22,7 @@ from dualprune.selection.drawing import Constraints, draw_all
 from dualprune.selection.question import Decision
 from dualprune.selection.ranking import Part
 from dualprune.selection.stage import KEPT, prepare
+from dualprune.survey_files import known_survey
 
 EXAMPLES = 5
 QUARTILES = 4
@@ -104,9 +105,10 @@ def explain(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
         histogram = sum(scores.each(_histogram))
         edges = _edges(histogram)
         others: list[Decision] = []
+        known = known_survey(run.scores(scores.method))
         for method in ("top_k", "random"):
             select = config.select.__class__(method=method, **plain)
-            others += [one.decision for one in draw_all(scores.each, select, [facts["ratio"]], Constraints())]
+            others += [one.decision for one in draw_all(scores.each, select, [facts["ratio"]], Constraints(), known)]
         draw = _weights_of(facts, config)
         kept = run.selection(name) / KEPT
         totals = sum(scores.each_bucket(partial(_explain_bucket, str(kept.address), edges, others, draw, excluded)))

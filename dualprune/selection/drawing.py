@@ -19,7 +19,8 @@ from dualprune.selection.question import Decision, Question, Strata, no_position
 from dualprune.selection.quotas import group_quotas, minimums, stratum_budgets
 from dualprune.selection.registry import SAMPLERS, Draw, Sampler, Summary
 from dualprune.selection.sample import Sample
-from dualprune.selection.search import Each, Survey, find_last, survey
+from dualprune.selection.search import find_last
+from dualprune.selection.survey import Each, Survey, survey
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,17 @@ class Drawn:
     cells_candidates: Ints
 
 
-def draw_all(each: Each, config: SelectConfig, ratios: Sequence[float], constraints: Constraints) -> list[Drawn]:
-    """Draw every ratio in the same passes over the samples; with `config.nested`, each from the one before."""
+def draw_all(
+    each: Each,
+    config: SelectConfig,
+    ratios: Sequence[float],
+    constraints: Constraints,
+    known: Survey | None = None,
+) -> list[Drawn]:
+    """Draw every ratio in the same passes over the samples; with `config.nested`, each from the one before.
+
+    `known` is a survey of all samples, where there is one already.
+    """
     sampler = SAMPLERS[config.method](config)
     _check(config, sampler)
     grouped = config.balance.active
@@ -59,8 +69,9 @@ def draw_all(each: Each, config: SelectConfig, ratios: Sequence[float], constrai
         excluded=constraints.excluded,
         score_range=sampler.score_range,
     )
-    seen = survey(each, base, config.anchor_size if sampler.needs_mean_prob else 0)
-    total, anchor, sample = seen.num_samples, seen.anchor, seen.sample
+    anchor_size = config.anchor_size if sampler.needs_mean_prob else 0
+    seen = survey(each, base, anchor_size, known)
+    total, anchor, sample = seen.num_samples, seen.anchor(anchor_size), seen.sample
     if sampler.skipped > 0.0:
         base = _without_skipped(each, base, sampler, seen)
         seen = survey(each, base)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,9 +60,10 @@ class Question:
         return self.num_groups * self.strata.count
 
     @property
-    def plain(self) -> Question:
-        """The same without cells, promotions and passed over samples."""
-        return replace(self, num_groups=1, strata=Strata(1, 0.0, 0.0), without=(), promoted=())
+    def is_of_all(self) -> bool:
+        """Whether every sample takes part, none is forced, and there is one cell."""
+        left_out = len(self.excluded) or self.without or self.within or self.score_range != (-np.inf, np.inf)
+        return self.num_cells == 1 and not left_out and not len(self.forced)
 
     def forced_among(self, part: Part) -> Mask | None:
         """Return which samples of a part are forced, bool [n]; None where none is."""

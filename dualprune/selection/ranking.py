@@ -7,7 +7,6 @@ for the others, ordered by score: they are kept when the former are too few. Equ
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -36,7 +35,8 @@ class Part:
 
     def __init__(self, column: Callable[[str], Any], start: int, stop: int) -> None:
         self._column, self._start, self._stop = column, start, stop
-        self._made: dict[tuple[Any, ...], Any] = {}
+        self._made: dict[tuple[Any, ...], NDArray[Any]] = {}
+        self._taken: tuple[Part, NDArray[np.int64]] | None = None
 
     @classmethod
     def of(cls, **columns: Any) -> Part:
@@ -64,15 +64,17 @@ class Part:
             return None if values is None else values.take(rows)
 
         taken = Part(column, 0, len(rows))
-        for (kind, *rest), values in self._made.items():
-            if kind == "hash":
-                taken.once((kind, *rest), partial(values.take, rows))
+        taken._taken = self, rows
         return taken
 
-    def once(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-        """Return what `make` gives, from the first call for that key."""
+    def once(self, key: tuple[Any, ...], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
+        """Return the array [n] that `make` gives, from the first call for that key; what a whole has, its rows have."""
         if key not in self._made:
-            self._made[key] = make()
+            if self._taken is not None and key in self._taken[0]._made:
+                whole, rows = self._taken
+                self._made[key] = whole._made[key].take(rows)
+            else:
+                self._made[key] = make()
         return self._made[key]
 
     def hash(self, seed: int) -> NDArray[np.uint64]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dualprune.hashing import hash_ids, mix
+from dualprune.hashing import hash_bits, id_bits, mix
 from dualprune.selection.cells import Guess, Ints
 from dualprune.selection.question import Question
 from dualprune.selection.ranking import Part
@@ -21,12 +21,11 @@ DEVIATIONS = 3.5
 
 @dataclass
 class Sample:
-    """Columns of some samples, in the order of their positions: score, position and hash, mean_prob and group if asked.
+    """Columns of some samples, in the order of their positions: score, position, id_bits, mean_prob and group if asked.
 
     One of SHARE · step is taken.
     """
 
-    seed: int
     step: int = 1
     pieces: list[dict[str, Any]] = field(default_factory=list)
 
@@ -42,7 +41,7 @@ class Sample:
         rows = np.unique(mix(salt.view(np.uint64)) % np.uint64(len(part))).astype(np.int64)
         names = ["score", "position", *(["mean_prob"] if with_mean else []), *(["group"] if with_group else [])]
         piece = {name: getattr(part, name)[rows] for name in names}
-        piece["hash"] = hash_ids(part.sample_id.take(rows), self.seed)
+        piece["id_bits"] = id_bits(part.sample_id.take(rows))
         self.pieces.append(piece)
 
     @property
@@ -51,20 +50,19 @@ class Sample:
         names = self.pieces[0] if self.pieces else ()
         return {name: np.concatenate([piece[name] for piece in self.pieces]) for name in names}
 
-    def add(self, columns: dict[str, Any]) -> None:
+    def add(self, other: Sample) -> None:
         """Take what was chosen elsewhere, too; of too many, every other one is given up."""
-        if columns:
-            self.pieces.append(_thinned(columns, self.step))
+        self.pieces.extend(_thinned(piece, self.step) for piece in other.pieces)
         while len(self) > MOST:
             self.step *= 2
             self.pieces = [_thinned(piece, 2) for piece in self.pieces]
 
-    def part(self) -> Part:
-        """Return all as one part."""
+    def part(self, seed: int) -> Part:
+        """Return all as one part that knows its hashes for a seed."""
         columns = self.columns
-        hashes = columns.pop("hash")
+        bits = columns.pop("id_bits")
         part = Part.of(**columns)
-        part.once(("hash", self.seed), lambda: hashes)
+        part.once(("hash", seed), lambda: hash_bits(bits, seed))
         return part
 
 
@@ -79,7 +77,7 @@ def guess(question: Question, wanted: Ints, available: Ints, sample: Sample) -> 
     low, high = np.full(cells, lowest, dtype=np.uint64), np.full(cells, highest, dtype=np.uint64)
     if not len(sample):
         return Guess(low, high, available)
-    rank, cell = question.standing(sample.part())
+    rank, cell = question.standing(sample.part(question.draw.seed))
     order = np.lexsort((rank, cell))
     order = order[np.searchsorted(cell[order], 0) :]
     rank, cell = rank[order], cell[order]

@@ -59,6 +59,6 @@ def _may_reach(
         # 1 - u, exactly; -log u is no less than the first terms of its series.
         rest = (4503599627370495.5 - np.float64(np.int64(hashes[i] >> np.uint64(12)))) * 2.0**-52
         least = rest * (1.0 + rest * (0.5 + rest * (1.0 / 3.0 + rest * 0.25)))
-        place = min(max(np.int64(mean_prob[i] * bins), 0), bins - 1)
+        place = max(0, min(int(mean_prob[i] * bins), bins - 1))
         may[i] = not least > bound[place] * score[i]
     return may

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,94 +14,10 @@ from dualprune.selection.question import Question
 from dualprune.selection.ranking import Part
 from dualprune.selection.sample import Sample, guess
 from dualprune.selection.screen import narrowed
+from dualprune.selection.survey import Each
 
 # So many samples in doubt, of all questions together, are looked at one by one.
 FEW = 1 << 19
-# `each(function)` gives function(parts) for every bucket's parts.
-Each = Callable[[Callable[[Iterable[Part]], Any]], Iterator[Any]]
-
-
-@dataclass(frozen=True)
-class Survey:
-    """What one pass tells of the samples that take part: [C] arrays of all and of the forced ones, score range.
-
-    `sample` are some of all samples, by chance.
-    """
-
-    num_samples: int
-    available: Ints
-    forced: Ints
-    num_positive: int
-    lowest: float
-    highest: float
-    anchor: float
-    sample: Sample
-
-
-def survey(each: Each, question: Question, anchor_size: int = 0) -> Survey:
-    """Count the samples of each cell and find the range of their scores.
-
-    The anchor is the mean of mean_prob over the `anchor_size` highest scores of all samples, ties by id; NaN for 0.
-    """
-    sums: list[Any] = [0, 0, 0, 0]
-    low, high = np.inf, -np.inf
-    best: list[tuple[float, Any, float]] = []
-    sample = Sample(question.draw.seed)
-    for found, top, chosen in each(partial(_survey, question, anchor_size)):
-        sample.add(chosen)
-        sums = [one + more for one, more in zip(sums, found[:4], strict=True)]
-        low, high = min(low, found[4]), max(high, found[5])
-        best = sorted(best + top, key=_by_score_then_id)[:anchor_size]
-    anchor = float(np.mean([mean for _, _, mean in best])) if best else float("nan")
-    num, available, forced, positive = sums
-    return Survey(num, available, forced, positive, low, high, anchor, sample)
-
-
-def _by_score_then_id(row: tuple[float, Any, float]) -> tuple[float, Any]:
-    return -row[0], row[1]
-
-
-def _survey(question: Question, anchor_size: int, parts: Iterable[Part]) -> Any:
-    cells = question.num_cells
-    num, positive, low, high = 0, 0, np.inf, -np.inf
-    available, forced = np.zeros(cells, dtype=np.int64), np.zeros(cells, dtype=np.int64)
-    best: list[tuple[float, Any, float]] = []
-    sample = Sample(question.draw.seed)
-    for part in parts:
-        num += len(part)
-        sample.choose(part, with_mean=anchor_size > 0, with_group=question.num_groups > 1)
-        if anchor_size and len(part):
-            floor = best[-1][0] if len(best) == anchor_size else -np.inf
-            if part.score.max() >= floor:
-                best = sorted(best + highest(part, anchor_size, floor), key=_by_score_then_id)[:anchor_size]
-        cell, must = question.cells(part)
-        inside = cell >= 0
-        score = part.score
-        if not inside.all():
-            cell, score = cell[inside], score[inside]
-        if must is not None:
-            forced += np.bincount(cell[must[inside]], minlength=cells)
-        if not len(score):
-            continue
-        if cells == 1:
-            available[0] += len(cell)
-        else:
-            available += np.bincount(cell, minlength=cells)
-        low, high = min(low, float(score.min())), max(high, float(score.max()))
-        positive += len(score) if low > 0.0 else int(np.count_nonzero(score > 0.0))
-    return (num, available, forced, positive, low, high), best, sample.columns
-
-
-def highest(part: Part, size: int, floor: float = -np.inf) -> list[tuple[float, Any, float]]:
-    """Return (score, id, mean_prob) of the `size` highest scores from `floor` on, in that order, ties by id."""
-    assert part.mean_prob is not None
-    rows = np.flatnonzero(part.score >= floor)
-    if len(rows) > size:
-        rows = rows[part.score[rows] >= np.partition(part.score[rows], -size)[-size]]
-    ids = np.asarray(part.sample_id.take(rows))
-    order = np.lexsort((ids, -part.score[rows]))[:size]
-    rows = rows[order]
-    return list(zip(part.score[rows].tolist(), ids[order].tolist(), part.mean_prob[rows].tolist(), strict=True))
 
 
 def find_last(
@@ -114,7 +29,7 @@ def find_last(
         n for n, (number, of) in enumerate(zip(wanted, available, strict=True)) if ((number > 0) & (number < of)).any()
     ]
     # What a sample tells is wrong once in a while; the second search goes without.
-    for known in (sample, Sample(sample.seed)):
+    for known in (sample, Sample()):
         if left:
             guesses = {n: guess(questions[n], wanted[n], available[n], known) for n in left}
             few = FEW // len(left)
@@ -164,7 +79,7 @@ def _settle(
         below = np.max([lower[place] for _, _, lower in found], axis=0)
         order = np.argsort(cell, kind="stable")
         starts = np.searchsorted(cell[order], np.arange(len(wanted) + 1))
-        # The first not kept one counts, too, and may be below those in doubt: it is not known there if some were left out.
+        # The first not kept one is wanted, too: below those in doubt it is not known where some were passed over.
         if ((wanted < 1) | (wanted + narrow > np.diff(starts)))[search.active].any():
             missed.append(n)
             continue

@@ -31,6 +31,7 @@ from dualprune.selection.ranking import Part
 from dualprune.selection.registry import SAMPLERS
 from dualprune.selection.screen import narrowed
 from dualprune.storage import Location, fingerprint
+from dualprune.survey_files import known_survey
 
 KEPT = "kept.parquet"
 COLUMNS = ["sample_id", "position", "label", "score"]
@@ -68,7 +69,8 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             with user_errors():
                 scores, constraints = prepare(run, config, index, ids)
                 wanted = ratios if select.nested else list(pending)
-                drawn = dict(zip(wanted, draw_all(scores.each, select, wanted, constraints), strict=True))
+                known = known_survey(run.scores(score))
+                drawn = dict(zip(wanted, draw_all(scores.each, select, wanted, constraints, known), strict=True))
                 facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
             for name, stage in pending.values():
                 stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}

@@ -14,7 +14,8 @@ from dualprune.selection import cells, sample, search
 from dualprune.selection.plain import RandomDraw, ScoreDraw
 from dualprune.selection.question import Decision, Question
 from dualprune.selection.ranking import Part, key_rank, rank_key
-from dualprune.selection.search import find_last, survey
+from dualprune.selection.search import find_last
+from dualprune.selection.survey import survey
 
 RNG = np.random.default_rng(0)
 SCORES = {
@@ -102,7 +103,7 @@ def test_a_good_guess_saves_the_histograms_and_a_wrong_one_costs_them(monkeypatc
 def test_a_sample_stays_small_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sample, "MOST", 100)
     samples = in_parts({"score": np.ones(90_000), "position": np.arange(90_000), "sample_id": np.arange(90_000)}, 9)
-    chosen = survey(samples.each, Question(RandomDraw(4))).sample.part()
+    chosen = survey(samples.each, Question(RandomDraw(4))).sample.part(4)
     assert 50 <= len(chosen) <= 100
     assert (np.diff(chosen.position) > 0).all()
     assert chosen.position.max() - chosen.position.min() > 80_000
