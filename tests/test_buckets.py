@@ -30,7 +30,7 @@ def test_results_come_in_the_order_of_the_buckets(light: bool) -> None:
 
 
 def test_a_users_mistake_comes_as_it_is_and_any_other_as_a_failure_of_ray() -> None:
-    with pytest.raises(DataError, match="^bucket 3 is broken$"):
+    with pytest.raises(DataError, match=r"^bucket 3 is broken$"):
         list(over_buckets(_broken, [3]))
     with pytest.raises(ray.exceptions.RayTaskError, match="ZeroDivisionError"):
         list(over_buckets(_broken, [4]))
