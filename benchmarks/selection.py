@@ -31,9 +31,10 @@ from dualprune.config_file import make_config
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.dynamics.layout import ROW_GROUP_ROWS, bucket_name
 from dualprune.run import RunDirectory
-from dualprune.score_files import Gaps, ScoredBlock, write_bucket
+from dualprune.score_files import Gaps, ScoredBlock, add_surveys, write_bucket
 from dualprune.scores.registry import Scored
-from dualprune.survey_files import join_surveys
+from dualprune.selection.survey import Survey
+from dualprune.survey_files import SURVEY, write_survey
 
 BUCKET_ROWS = 1_000_000
 RATIO = 0.9
@@ -62,10 +63,11 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
         "fingerprint": "made-up",
     }
     (run.index / INDEX_FILE).write_json(body)
+    surveys: dict[str, Survey] = {}
     for bucket in range(num_buckets):
         rows = range(bucket * BUCKET_ROWS, min((bucket + 1) * BUCKET_ROWS, num_samples))
-        write_bucket(run, bucket, blocks(rows), [0], "raise")
-    join_surveys(run.scores("dual"), num_buckets)
+        add_surveys(surveys, write_bucket(run, bucket, blocks(rows), [0], "raise"))
+    write_survey(surveys["dual"], run.scores("dual") / SURVEY)
     with run.stage("score.dual", {}) as stage:
         stage.summary = {"samples": num_samples}
     return run

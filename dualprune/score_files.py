@@ -1,8 +1,7 @@
 """What score files are, whoever writes them: the score stage from the store, or recording from its running scores.
 
 scores/method=dual/bucket=00003.parquet   sample_id, label, position, score, mean_prob; rows in position order
-scores/method=dual/_surveys/              what was seen of each bucket, until all are there
-scores/method=dual/_survey.parquet        the same of all, so that a selection need not look at the scores first
+scores/method=dual/_survey.parquet        what was seen of them, so that a selection need not look at all of them first
 scores/method=dual/_commit.json           what the files are, written last
 """
 
@@ -27,7 +26,7 @@ from dualprune.run import RunDirectory, Stage
 from dualprune.scores.registry import SCORES, Scored, ScoreMethod
 from dualprune.selection.survey import Survey
 from dualprune.storage import Location, TableWriter, fingerprint
-from dualprune.survey_files import SURVEYS, add_scores, join_surveys, survey_of_scores, write_survey
+from dualprune.survey_files import SURVEY, add_scores, survey_of_scores, write_survey
 
 STARTED = "_started.json"
 
@@ -108,16 +107,15 @@ def missing_buckets(run: RunDirectory, names: Iterable[str], buckets: Iterable[i
 
 def write_bucket(
     run: RunDirectory, bucket: int, blocks: Iterable[ScoredBlock], epochs: Sequence[int], on_nan: str
-) -> int:
-    """Write a bucket's file of each method from its blocks, in position order; returns the samples with a score.
+) -> dict[str, Survey]:
+    """Write a bucket's file of each method from its blocks, in position order; returns a survey of each.
 
     Samples that were never seen, such as skipped images, are left out without a word. Those that lack some epochs are a
     DataError, or are left out where `on_nan` is "drop".
     """
-    num_scored = 0
+    writers: dict[str, TableWriter] = {}
+    surveys: dict[str, Survey] = {}
     with ExitStack() as stack:
-        writers: dict[str, TableWriter] = {}
-        surveys: dict[str, Survey] = {}
         for block in blocks:
             for name, table in score_tables(block, bucket, epochs, on_nan).items():
                 if name not in writers:
@@ -126,11 +124,23 @@ def write_bucket(
                     surveys[name] = survey_of_scores()
                 writers[name].write(table)
                 add_scores(surveys[name], table)
-            num_scored += table.num_rows
-        # Before the scores themselves: who finds those finds this.
-        for name, seen in surveys.items():
-            write_survey(seen, run.scores(name) / SURVEYS / bucket_name(bucket))
-    return num_scored
+    return surveys
+
+
+def look_at_bucket(run: RunDirectory, bucket: int, names: Iterable[str]) -> dict[str, Survey]:
+    """Return what `write_bucket` returned when it wrote the files that are there."""
+    surveys = {}
+    for name in names:
+        with (run.scores(name) / bucket_name(bucket)).open_input() as stream:
+            file = pq.ParquetFile(stream)
+            surveys[name] = survey_of_scores(file.read_row_group(number) for number in range(file.num_row_groups))
+    return surveys
+
+
+def add_surveys(surveys: dict[str, Survey], more: Mapping[str, Survey]) -> None:
+    """Add what was seen of other buckets, by method."""
+    for name, survey in more.items():
+        surveys.setdefault(name, survey_of_scores()).add(survey)
 
 
 def score_tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan: str) -> dict[str, pa.Table]:
@@ -190,13 +200,14 @@ def commit_stages(
     epochs: Sequence[int],
     methods: Mapping[str, ScoreMethod],
     stages: Mapping[str, Stage],
+    surveys: Mapping[str, Survey],
 ) -> None:
-    """Declare the files of each stage complete, and fill its summary."""
+    """Declare the files of each stage complete, leave what was seen of all of them, and fill its summary."""
     for name, stage in stages.items():
         files = [run.scores(name) / bucket_name(bucket) for bucket in range(store.num_buckets)]
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             rows = list(pool.map(_num_rows, files))
-        join_surveys(run.scores(name), store.num_buckets)
+        write_survey(surveys[name], run.scores(name) / SURVEY)
         (run.scores(name) / COMMIT).write_json(
             {
                 "fingerprint": stage.fingerprint,
@@ -206,7 +217,6 @@ def commit_stages(
                 "files": [{"name": file.name, "rows": count} for file, count in zip(files, rows, strict=True)],
             }
         )
-        (run.scores(name) / SURVEYS).delete()
         stage.summary = {"samples": sum(rows), "left_out": store.num_samples - sum(rows)}
 
 

@@ -23,14 +23,17 @@ from dualprune.run import RunDirectory
 from dualprune.score_files import (
     Gaps,
     ScoredBlock,
+    add_surveys,
     begin_stages,
     columns_of,
     commit_stages,
+    look_at_bucket,
     missing_buckets,
     score_methods,
     write_bucket,
 )
 from dualprune.scores.registry import ScoreMethod
+from dualprune.selection.survey import Survey
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
         stages = begin_stages(stack, run, config, store, epochs, methods, force=force)
         if stages:
             todo = {name: methods[name] for name in stages}
-            _score(run, config, store, epochs, todo)
-            commit_stages(run, store, epochs, todo, stages)
+            surveys = _score(run, config, store, epochs, todo)
+            commit_stages(run, store, epochs, todo, stages, surveys)
 
 
 def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
@@ -89,17 +92,28 @@ def _listed(epochs: Sequence[int]) -> str:
 
 def _score(
     run: RunDirectory, config: Config, store: DynamicsStore, epochs: list[int], methods: Mapping[str, ScoreMethod]
-) -> None:
+) -> dict[str, Survey]:
     ensure_ray(config.scaling)
-    missing = missing_buckets(run, methods, range(store.num_buckets))
-    with user_errors(), counted("score", total=len(missing)) as one_more:
-        job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan)
-        for _ in over_buckets(partial(score_bucket, job), missing):
+    buckets = range(store.num_buckets)
+    missing = frozenset(missing_buckets(run, methods, buckets))
+    job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan)
+    surveys: dict[str, Survey] = {}
+    with user_errors(), counted("score", total=len(buckets)) as one_more:
+        for found in over_buckets(partial(_score_missing, job, missing), buckets):
+            add_surveys(surveys, found)
             one_more()
+    return surveys
 
 
-def score_bucket(job: ScoreJob, bucket: int) -> int:
-    """Score one bucket by every method, block by block, and write its files; returns the samples with a score."""
+def _score_missing(job: ScoreJob, missing: frozenset[int], bucket: int) -> dict[str, Survey]:
+    # What an interrupted run has written is looked at alone.
+    return (
+        score_bucket(job, bucket) if bucket in missing else look_at_bucket(RunDirectory(job.run), bucket, job.methods)
+    )
+
+
+def score_bucket(job: ScoreJob, bucket: int) -> dict[str, Survey]:
+    """Score one bucket by every method, block by block, and write its files; returns a survey of each method's."""
     store = DynamicsStore(job.run)
     blocks = scored_blocks(store, bucket, job.methods, job.epochs)
     return write_bucket(store.run, bucket, blocks, job.epochs, job.on_nan)

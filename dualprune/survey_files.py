@@ -1,20 +1,17 @@
 """What is seen of the scores as they are written: a selection then need not look at all of them first.
 
-scores/method=dual/_surveys/bucket=00003.parquet   of one bucket, until the scores are complete
-scores/method=dual/_survey.parquet                 of all; some samples by chance in the order of their positions, and
-                                                   the other facts as JSON under the key `survey` of its metadata
+scores/method=dual/_survey.parquet   some samples by chance: position, id_bits, score, mean_prob; in position order.
+                                     The other facts are JSON under the key `survey` of its metadata
 """
 
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable
 
 import numpy as np
 import pyarrow as pa
 
-from dualprune.dynamics.blocks import NUM_THREADS
-from dualprune.dynamics.layout import bucket_name
 from dualprune.selection.plain import ScoreDraw
 from dualprune.selection.question import Question
 from dualprune.selection.ranking import Part
@@ -22,7 +19,6 @@ from dualprune.selection.sample import Sample
 from dualprune.selection.survey import Survey
 from dualprune.storage import Location
 
-SURVEYS = "_surveys"
 SURVEY = "_survey.parquet"
 # More than any anchor of a Beta is likely to be made of; selections that ask for more look themselves.
 NUM_HARDEST = 100
@@ -31,13 +27,16 @@ COLUMNS = {"position": pa.int64(), "id_bits": pa.uint64(), "score": pa.float64()
 ALL = Question(ScoreDraw(0))
 
 
-def survey_of_scores() -> Survey:
-    """Return a survey of nothing yet, as it accompanies the scores of a method."""
-    return Survey.begin(num_hardest=NUM_HARDEST)
+def survey_of_scores(tables: Iterable[pa.Table] = ()) -> Survey:
+    """Return a survey of rows of score files."""
+    survey = Survey.begin(num_hardest=NUM_HARDEST)
+    for table in tables:
+        add_scores(survey, table)
+    return survey
 
 
 def add_scores(survey: Survey, table: pa.Table) -> None:
-    """Add rows of a score file."""
+    """Add rows of a score file to a survey."""
     columns = {name: table[name].to_numpy() for name in ("position", "score", "mean_prob")}
     survey.look(ALL, Part.of(sample_id=table["sample_id"], **columns))
 
@@ -59,19 +58,6 @@ def read_survey(file: Location) -> Survey:
         sample.pieces.append({name: table[name].to_numpy() for name in COLUMNS})
     facts["hardest"] = [tuple(row) for row in facts["hardest"]]
     return Survey(np.array([facts["num_samples"]]), np.array([0]), sample=sample, **facts)
-
-
-def join_surveys(folder: Location, num_buckets: int) -> None:
-    """Make one survey of those of all buckets; where some are not there any more, they were joined before."""
-    there = {file.name for file in (folder / SURVEYS).children()}
-    names = [bucket_name(bucket) for bucket in range(num_buckets)]
-    if not there.issuperset(names):
-        return
-    whole = survey_of_scores()
-    with ThreadPoolExecutor(NUM_THREADS) as pool:
-        for survey in pool.map(read_survey, [folder / SURVEYS / name for name in names]):
-            whole.add(survey)
-    write_survey(whole, folder / SURVEY)
 
 
 def known_survey(scores: Location) -> Survey | None:

@@ -17,7 +17,7 @@ from dualprune.scoring import ScoreJob, run_score, score_bucket
 from dualprune.selection.bucketed import Scores
 from dualprune.selection.stage import run_select
 from dualprune.selection.survey import survey
-from dualprune.survey_files import ALL, NUM_HARDEST, SURVEY, SURVEYS, known_survey, read_survey
+from dualprune.survey_files import ALL, NUM_HARDEST, SURVEY, known_survey
 from tests.conftest import MakeDynamics
 
 NUM = 9000
@@ -63,7 +63,6 @@ def test_it_says_what_a_look_at_all_scores_says(scored: RunDirectory) -> None:
     for position, score, mean in zip(part.position, part.score, part.mean_prob, strict=True):
         if position in everything:
             assert (score, mean) == (everything[position]["score"], everything[position]["mean_prob"])
-    assert not (folder / SURVEYS).exists(), "the buckets' own are joined"
 
 
 def test_draws_are_the_same_without_it_and_where_more_is_asked(scored: RunDirectory) -> None:
@@ -94,9 +93,7 @@ def test_buckets_of_an_interrupted_scoring_keep_theirs(
         run_score(run, config)
     monkeypatch.undo()
     job = partial(score_bucket, ScoreJob(str(run.root.address), score_methods(config), store.epochs, "raise"))
-    job(0)
-    first = read_survey(run.scores("dual") / SURVEYS / "bucket=00000.parquet")
-    assert first.num_samples == 1800
+    assert job(0)["dual"].num_samples == 1800
     run_score(run, config)
     files = [r.scores("dual") / SURVEY for r in (run, whole)]
     assert files[0].read_bytes() == files[1].read_bytes()

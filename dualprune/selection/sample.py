@@ -48,14 +48,20 @@ class Sample:
     def columns(self) -> dict[str, Any]:
         """All columns, whole; none where nothing is chosen."""
         names = self.pieces[0] if self.pieces else ()
-        return {name: np.concatenate([piece[name] for piece in self.pieces]) for name in names}
+        whole = {name: np.concatenate([piece[name] for piece in self.pieces]) for name in names}
+        order = np.argsort(whole["position"], kind="stable") if whole else None
+        return {name: values[order] for name, values in whole.items()}
 
     def add(self, other: Sample) -> None:
         """Take what was chosen elsewhere, too; of too many, every other one is given up."""
-        self.pieces.extend(_thinned(piece, self.step) for piece in other.pieces)
+        self._thin(max(1, other.step // self.step))
+        self.pieces.extend(_thinned(piece, self.step // other.step) for piece in other.pieces)
         while len(self) > MOST:
-            self.step *= 2
-            self.pieces = [_thinned(piece, 2) for piece in self.pieces]
+            self._thin(2)
+
+    def _thin(self, step: int) -> None:
+        self.step *= step
+        self.pieces = [_thinned(piece, step) for piece in self.pieces]
 
     def part(self, seed: int) -> Part:
         """Return all as one part that knows its hashes for a seed."""

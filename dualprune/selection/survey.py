@@ -61,19 +61,18 @@ class Survey:
             floor = self.hardest[-1][0] if len(self.hardest) == self.num_hardest else -np.inf
             if part.score.max() >= floor:
                 self._add_hardest(hardest(part, self.num_hardest, floor))
-        cell, must = question.cells(part)
-        inside = cell >= 0
         score = part.score
-        if not inside.all():
+        if question.is_of_all:
+            self.available[0] += len(part)
+        else:
+            cell, must = question.cells(part)
+            inside = cell >= 0
             cell, score = cell[inside], score[inside]
-        if must is not None:
-            self.forced += np.bincount(cell[must[inside]], minlength=question.num_cells)
+            if must is not None:
+                self.forced += np.bincount(cell[must[inside]], minlength=question.num_cells)
+            self.available += np.bincount(cell, minlength=question.num_cells)
         if not len(score):
             return
-        if question.num_cells == 1:
-            self.available[0] += len(cell)
-        else:
-            self.available += np.bincount(cell, minlength=question.num_cells)
         lowest = float(score.min())
         self.lowest, self.highest = min(self.lowest, lowest), max(self.highest, float(score.max()))
         self.num_positive += len(score) if lowest > 0.0 else int(np.count_nonzero(score > 0.0))

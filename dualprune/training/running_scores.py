@@ -23,14 +23,17 @@ from dualprune.run import RunDirectory
 from dualprune.score_files import (
     Gaps,
     ScoredBlock,
+    add_surveys,
     begin_stages,
     columns_of,
     commit_stages,
+    look_at_bucket,
     missing_buckets,
     score_methods,
     write_bucket,
 )
 from dualprune.scores.registry import Scored, ScoreMethod
+from dualprune.selection.survey import Survey
 from dualprune.training import collectives
 
 logger = logging.getLogger(__name__)
@@ -103,18 +106,27 @@ class RunningScores:
         with ExitStack() as stack:
             stages = begin_stages(stack, run, config, store, epochs, self.methods) if here else {}
             names: list[str] = collectives.from_rank_zero(list(stages))
+            surveys: dict[str, Survey] = {}
             failure: UserError | None = None
             try:
-                for bucket in missing_buckets(run, names, self._buckets):
-                    write_bucket(run, bucket, self._blocks(bucket, names), epochs, config.score.on_nan)
+                missing = frozenset(missing_buckets(run, names, self._buckets))
+                for bucket in self._buckets:
+                    if bucket in missing:
+                        found = write_bucket(run, bucket, self._blocks(bucket, names), epochs, config.score.on_nan)
+                    else:
+                        found = look_at_bucket(run, bucket, names)
+                    add_surveys(surveys, found)
             except UserError as error:
                 failure = error
             # All ranks see a failure of any, and rank 0's stages end unfinished.
             failures = [found for found in collectives.gather_objects(failure) if found is not None]
             if failures:
                 raise failures[0]
+            whole: dict[str, Survey] = {}
+            for of_rank in collectives.gather_objects(surveys):
+                add_surveys(whole, of_rank)
             if here:
-                commit_stages(run, store, epochs, self.methods, stages)
+                commit_stages(run, store, epochs, self.methods, stages, whole)
 
     def _blocks(self, bucket: int, names: Sequence[str]) -> Iterator[ScoredBlock]:
         first_position = self._index.bucket_range(bucket)[0]
