@@ -122,8 +122,9 @@ def write_bucket(
                     file = run.scores(name) / bucket_name(bucket)
                     writers[name] = stack.enter_context(file.table_writer(**fast_encoding(table.schema)))
                     surveys[name] = survey_of_scores()
-                writers[name].write(table)
+                # First, while the block lies in the caches.
                 add_scores(surveys[name], table)
+                writers[name].write(table)
     return surveys
 
 

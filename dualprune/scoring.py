@@ -67,23 +67,16 @@ def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
         raise RunError(
             f"{store.run}: epoch {missing[0]} has no commit, but later ones have; {store.remedy(missing[0])}"
         )
-    _check_one_configuration(store)
+    odd = store.odd_epochs
+    if odd:
+        usual = [epoch for epoch in store.epochs if epoch not in odd]
+        raise RunError(
+            f"{store.run}: epochs {_listed(odd)} were recorded under another configuration than epochs "
+            f"{_listed(usual)}, so their values do not belong together; {store.remedy(odd[0])}"
+        )
     if limit is not None and limit > len(store.epochs):
         raise ConfigError(f"score.epochs: {limit} is more than the {len(store.epochs)} epochs recorded in {store.run}")
     return store.epochs[:limit]
-
-
-def _check_one_configuration(store: DynamicsStore) -> None:
-    epochs_of: dict[str, list[int]] = {}
-    for epoch, commit in store.commits.items():
-        epochs_of.setdefault(commit["fingerprint"], []).append(epoch)
-    if len(epochs_of) > 1:
-        groups = sorted(epochs_of.values(), key=lambda epochs: (-len(epochs), epochs))
-        odd = sorted(epoch for group in groups[1:] for epoch in group)
-        raise RunError(
-            f"{store.run}: epochs {_listed(odd)} were recorded under another configuration than epochs "
-            f"{_listed(groups[0])}, so their values do not belong together; {store.remedy(odd[0])}"
-        )
 
 
 def _listed(epochs: Sequence[int]) -> str:

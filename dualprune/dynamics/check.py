@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -47,10 +46,9 @@ def _check_epochs(store: DynamicsStore) -> Iterator[Finding]:
         yield Finding(str(store.location), "no epoch is committed", store.remedy(0))
     for epoch in store.missing_epochs:
         yield Finding(epoch_name(epoch), "it has no commit, but later epochs have", store.remedy(epoch))
-    prints = Counter(commit["fingerprint"] for commit in store.commits.values())
+    for epoch in store.odd_epochs:
+        yield Finding(epoch_name(epoch), "it was recorded under another configuration", store.remedy(epoch))
     for epoch, commit in store.commits.items():
-        if commit["fingerprint"] != prints.most_common(1)[0][0]:
-            yield Finding(epoch_name(epoch), "it was recorded under another configuration", store.remedy(epoch))
         files = {file["name"] for file in commit["files"]}
         for bucket in range(store.num_buckets):
             if bucket_name(bucket) not in files:

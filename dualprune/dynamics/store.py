@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -46,6 +47,13 @@ class DynamicsStore:
     def missing_epochs(self) -> list[int]:
         """Epochs without a commit that later ones have, ascending."""
         return sorted(set(range(max(self.epochs, default=-1) + 1)) - set(self.epochs))
+
+    @property
+    def odd_epochs(self) -> list[int]:
+        """Epochs recorded under another configuration than most are, ascending; of equally many, the later ones."""
+        prints = Counter(commit["fingerprint"] for commit in self.commits.values())
+        usual = max(prints, key=prints.__getitem__, default=None)
+        return [epoch for epoch, commit in self.commits.items() if commit["fingerprint"] != usual]
 
     @property
     def is_imported(self) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dualprune.hashing import hash_bits, id_bits, mix
+from dualprune.hashing import hash_bits, id_bits
 from dualprune.selection.cells import Guess, Ints
 from dualprune.selection.question import Question
 from dualprune.selection.ranking import Part
@@ -37,8 +37,7 @@ class Sample:
         count = len(part) // SHARE
         if not count:
             return
-        salt = part.position[0] + np.arange(count)
-        rows = np.unique(mix(salt.view(np.uint64)) % np.uint64(len(part))).astype(np.int64)
+        rows = np.unique(np.random.default_rng(int(part.position[0])).integers(len(part), size=count))
         names = ["score", "position", *(["mean_prob"] if with_mean else []), *(["group"] if with_group else [])]
         piece = {name: getattr(part, name)[rows] for name in names}
         piece["id_bits"] = id_bits(part.sample_id.take(rows))
