@@ -41,7 +41,8 @@ class Part:
     @classmethod
     def of(cls, **columns: Any) -> Part:
         """Return a part of columns in memory; positions count from 0 where none are given, and are the ids then."""
-        columns.setdefault("position", np.arange(len(columns["score"])))
+        if "position" not in columns:
+            columns["position"] = np.arange(len(columns["score"]))
         columns.setdefault("sample_id", columns["position"])
         return cls(columns.get, 0, len(columns["score"]))
 

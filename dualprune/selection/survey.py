@@ -19,6 +19,7 @@ from dualprune.selection.sample import Sample
 
 # `each(function)` gives function(parts) for every bucket's parts.
 Each = Callable[[Callable[[Iterable[Part]], Any]], Iterator[Any]]
+STRETCH = 128
 # Score, id and mean_prob of a sample.
 Hard = tuple[float, Any, float]
 
@@ -115,6 +116,10 @@ def _by_score_then_id(row: Hard) -> tuple[float, Any]:
 def hardest(part: Part, size: int, floor: float = -np.inf) -> list[Hard]:
     """Return the `size` samples of the highest scores from `floor` on, in that order, ties by id."""
     assert part.mean_prob is not None
+    # As many stretches of rows have a maximum from here on, and so has a row of each: few others are looked at.
+    maxima = np.maximum.reduceat(part.score, np.arange(0, len(part), STRETCH))
+    if len(maxima) > size:
+        floor = max(floor, float(np.partition(maxima, -size)[-size]))
     rows = np.flatnonzero(part.score >= floor)
     if len(rows) > size:
         rows = rows[part.score[rows] >= np.partition(part.score[rows], -size)[-size]]
