@@ -12,7 +12,7 @@ from dualprune.config import SelectConfig
 from dualprune.errors import DataError
 from dualprune.selection.drawing import Constraints, draw_all
 from dualprune.selection.ranking import BLOCK_ROWS, Part
-from dualprune.selection.screen import narrowed
+from dualprune.selection.screen import possibly_kept
 
 Positions = NDArray[np.int64]
 
@@ -97,7 +97,7 @@ def select(
     decisions = [one.decision for one in drawn]
     kept: list[list[Positions]] = [[] for _ in decisions]
     for whole in parts():
-        part = narrowed(whole, [one.question for one in decisions], [one.floor for one in decisions])
+        part = possibly_kept(whole, decisions)
         for one, pieces in zip(decisions, kept, strict=True):
             pieces.append(part.position[one.keeps(part)])
     return [np.concatenate(pieces) for pieces in kept]

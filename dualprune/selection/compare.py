@@ -162,13 +162,11 @@ def _explain_bucket(
 ) -> np.ndarray:
     from dualprune.storage import Location
 
-    table = (Location(kept) / bucket_name(bucket.number)).read_table(["position"])
-    ours = np.isin(bucket.column("position"), np.asarray(table["position"]), assume_unique=True)
+    ours = np.asarray((Location(kept) / bucket_name(bucket.number)).read_table(["position"])["position"])
     totals = np.zeros(QUARTILES + len(others) + 2)
-    start = 0
     for part in bucket.parts():
-        mask = ours[start : start + len(part)]
-        start += len(part)
+        first, last = np.searchsorted(ours, [part.position[0], part.position[-1] + 1]) if len(part) else (0, 0)
+        mask = np.isin(part.position, ours[first:last], assume_unique=True)
         quarter = np.searchsorted(edges, part.mean_prob[mask], side="right")
         totals[:QUARTILES] += np.bincount(quarter, minlength=QUARTILES)
         for number, other in enumerate(others):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualprune.scores.windows import compiled
-from dualprune.selection.question import Question
+from dualprune.selection.question import Decision, Question
 from dualprune.selection.ranking import Part
 
 # Where more samples than this share may rank high enough, the bound has gained too little.
@@ -35,6 +35,11 @@ def narrowed(part: Part, questions: Sequence[Question], floors: Sequence[int]) -
         if np.count_nonzero(possible) > WORTH_IT * len(part):
             return part
     return part.take(np.flatnonzero(possible))
+
+
+def possibly_kept(part: Part, decisions: Sequence[Decision]) -> Part:
+    """Return the samples of a part that any of the decisions may keep, or all of them."""
+    return narrowed(part, [one.question for one in decisions], [one.floor for one in decisions])
 
 
 def may_reach(

@@ -29,7 +29,7 @@ from dualprune.selection.id_files import check_apart, positions_of, read_ids
 from dualprune.selection.question import no_positions
 from dualprune.selection.ranking import Part
 from dualprune.selection.registry import SAMPLERS
-from dualprune.selection.screen import narrowed
+from dualprune.selection.screen import possibly_kept
 from dualprune.storage import Location, fingerprint
 from dualprune.survey_files import known_survey
 
@@ -142,9 +142,9 @@ def _constraints(config: Config) -> dict[str, Any]:
 def _write_bucket(drawn: Sequence[Drawn], places: Sequence[Location], num_classes: int, bucket: Bucket) -> np.ndarray:
     """Write a bucket's kept samples of each selection, and return their numbers by class, int64 [selections, C]."""
     tables: list[list[pa.Table]] = [[] for _ in drawn]
-    questions, floors = zip(*((one.decision.question, one.decision.floor) for one in drawn), strict=True)
+    decisions = [one.decision for one in drawn]
     for whole in bucket.parts():
-        part = narrowed(whole, questions, floors)
+        part = possibly_kept(whole, decisions)
         for one, pieces in zip(drawn, tables, strict=True):
             pieces.append(_kept_rows(one, part.take(np.flatnonzero(one.decision.keeps(part)))))
     counts = np.zeros((len(drawn), num_classes), dtype=np.int64)

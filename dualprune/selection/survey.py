@@ -19,6 +19,7 @@ from dualprune.selection.sample import Sample
 
 # `each(function)` gives function(parts) for every bucket's parts.
 Each = Callable[[Callable[[Iterable[Part]], Any]], Iterator[Any]]
+# Rows of which one maximum is made: few, so that a block has more such stretches than hardest samples are asked for.
 STRETCH = 128
 # Score, id and mean_prob of a sample.
 Hard = tuple[float, Any, float]
