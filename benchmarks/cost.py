@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from dualprune.config import ModelConfig, TrainConfig
+from dualprune.core.config import ModelConfig, TrainConfig
+from dualprune.dynamics.statistics.builtin import compute_statistics
 from dualprune.training.loop import Trainer
-from dualprune.training.models import build_model
+from dualprune.training.models.builtin import build_model
 from dualprune.training.recorder import EpochBuffer
-from dualprune.training.statistics import compute_statistics
 
 IMAGENET = 1_281_167
 EPOCHS, RECORDED = 90, 60

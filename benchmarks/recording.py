@@ -20,14 +20,14 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 
-from dualprune.config import SelectConfig, StableConfig
+from dualprune.core.config import SelectConfig, StableConfig
+from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
-from dualprune.run import RunDirectory
 from dualprune.scores import Dual, DualAccumulator
-from dualprune.stability import Snapshot, compare, settled_at, snapshot
-from dualprune.training.running_scores import RunningScores
+from dualprune.selection.stability import Snapshot, compare, settled_at, snapshot
+from dualprune.stages.score.running import RunningScores
 
 WINDOW = 10
 RATIOS = [0.3, 0.5, 0.7, 0.9]

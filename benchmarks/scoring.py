@@ -25,15 +25,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from dualprune.config_file import make_config
+from dualprune.core.config_file import make_config
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import FileRecord
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
-from dualprune.run import RunDirectory
 from dualprune.scores import Dual, dual
-from dualprune.scoring import ScoreJob, run_score, score_bucket
-from dualprune.storage import FileRecord
+from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Folder = Annotated[Path | None, typer.Option(help="Where to put the made-up runs; they are removed afterwards.")]

@@ -27,14 +27,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dualprune.config_file import make_config
+from dualprune.core.config_file import make_config
+from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.dynamics.layout import ROW_GROUP_ROWS, bucket_name
-from dualprune.run import RunDirectory
-from dualprune.score_files import Gaps, ScoredBlock, add_surveys, write_bucket
-from dualprune.scores.registry import Scored
-from dualprune.selection.survey import Survey
-from dualprune.survey_files import SURVEY, write_survey
+from dualprune.scores.score import Scored
+from dualprune.selection.engine.survey import Survey
+from dualprune.stages.score.files import Gaps, ScoredBlock, add_surveys, write_bucket
+from dualprune.stages.score.surveys import SURVEY, write_survey
 
 BUCKET_ROWS = 1_000_000
 RATIO = 0.9
@@ -116,8 +116,8 @@ def rss() -> int:
 
 
 def at_scale(num_samples: int) -> dict[str, Any]:
-    from dualprune.ray_session import ensure_ray
-    from dualprune.selection.bucketed import Scores
+    from dualprune.cluster.session import ensure_ray
+    from dualprune.stages.select.bucketed import Scores
 
     with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder:
         run = make_run(folder, num_samples)
@@ -157,7 +157,7 @@ def at_scale(num_samples: int) -> dict[str, Any]:
 
 
 def select(run: RunDirectory, ratios: list[float]) -> None:
-    from dualprune.selection.stage import run_select
+    from dualprune.stages.select.stage import run_select
 
     run_select(run, make_config({"select": {"ratio": ratios}}), force=True)
 
@@ -186,8 +186,8 @@ def timed(function: Any) -> float:
 def one_side(side: str, num_samples: int) -> None:
     """Draw in this process alone and print seconds and peak memory; the input is made before and counted apart."""
     from dualprune.selection.arrays import beta
-    from dualprune.selection.beta import BetaDraw
-    from dualprune.selection.ranking import Part
+    from dualprune.selection.engine.ranking import Part
+    from dualprune.selection.samplers.beta import BetaDraw
 
     parts = [made_up(s, min(s + BUCKET_ROWS, num_samples)) for s in range(0, num_samples, BUCKET_ROWS)]
     score, mean = (np.concatenate(columns) for columns in zip(*parts, strict=True))

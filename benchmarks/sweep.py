@@ -19,12 +19,12 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from dualprune.config import Config
-from dualprune.config_file import load_config
-from dualprune.pipeline import prune, run_stages
-from dualprune.run import RunDirectory
-from dualprune.tuning import run_tune
-from dualprune.tuning.trial_log import Record, TrialLog
+from dualprune.core.config import Config
+from dualprune.core.config_file import load_config
+from dualprune.core.run import RunDirectory
+from dualprune.stages.pipeline import prune, run_stages
+from dualprune.stages.tune import run_tune
+from dualprune.stages.tune.trial_log import Record, TrialLog
 
 DIGITS = "pipelines/configs/digits_sweep.yaml"
 C_D = [1.0, 2.0, 3.0, 4.0, 5.5, 7.0, 9.0, 12.0]

@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dualprune import scores as scores
     from dualprune import selection as selection
-    from dualprune.config import Config as Config
-    from dualprune.config_file import load_config as load_config
-    from dualprune.data.pruned import PrunedDataset as PrunedDataset
+    from dualprune.core.config import Config as Config
+    from dualprune.core.config_file import load_config as load_config
+    from dualprune.core.run import RunDirectory as RunDirectory
     from dualprune.dynamics.store import DynamicsStore as DynamicsStore
     from dualprune.exchange.exporting import export_dynamics as export_dynamics
     from dualprune.exchange.importing import import_dynamics as import_dynamics
     from dualprune.exchange.importing import import_file as import_file
-    from dualprune.pipeline import prune as prune
-    from dualprune.run import RunDirectory as RunDirectory
+    from dualprune.exchange.pruned import PrunedDataset as PrunedDataset
+    from dualprune.stages.pipeline import prune as prune
 
 __version__ = version("dualprune")
 
 _HOMES = {
-    "Config": "dualprune.config",
+    "Config": "dualprune.core.config",
     "DynamicsStore": "dualprune.dynamics.store",
-    "PrunedDataset": "dualprune.data.pruned",
-    "RunDirectory": "dualprune.run",
+    "PrunedDataset": "dualprune.exchange.pruned",
+    "RunDirectory": "dualprune.core.run",
     "export_dynamics": "dualprune.exchange.exporting",
     "import_dynamics": "dualprune.exchange.importing",
     "import_file": "dualprune.exchange.importing",
-    "load_config": "dualprune.config_file",
-    "prune": "dualprune.pipeline",
+    "load_config": "dualprune.core.config_file",
+    "prune": "dualprune.stages.pipeline",
 }
 _MODULES = ("scores", "selection")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dualprune.config import Config
-from dualprune.entry import entry_point
-from dualprune.pipeline import prune as prune_set
-from dualprune.run import RunDirectory
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from dualprune.stages.pipeline import prune as prune_set
+from pipelines.entry import entry_point
 
 
 def prune(run: RunDirectory, config: Config, force: bool) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dualprune.config import Config
-from dualprune.entry import entry_point
-from dualprune.pipeline import run_stages
-from dualprune.run import RunDirectory
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from dualprune.stages.pipeline import run_stages
+from pipelines.entry import entry_point
 
 
 def score(run: RunDirectory, config: Config, force: bool) -> dict[str, Any]:

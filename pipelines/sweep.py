@@ -8,9 +8,9 @@ import typer
 
 from dualprune.cli.app import Force, Overrides, Run, options
 from dualprune.cli.tune import parse_time
-from dualprune.config import Config
-from dualprune.entry import ConfigFile, Verbose, finish, run_program
-from dualprune.run import RunDirectory
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from pipelines.entry import ConfigFile, Verbose, finish, run_program
 
 # A job that is submitted again, by hand or by KubeRay after a lost head, goes on: hence resume, unlike at a desk.
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with a sweep that was interrupted.")]
@@ -34,7 +34,7 @@ def sweep(
 
     def work(directory: RunDirectory, settings: Config, force: bool) -> dict[str, Any]:
         budget_s = None if time_budget is None else parse_time(time_budget)
-        from dualprune.tuning import run_tune
+        from dualprune.stages.tune import run_tune
 
         return run_tune(directory, settings, resume=resume, force=force, max_trials=max_trials, time_budget_s=budget_s)
 

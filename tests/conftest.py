@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.writer import DynamicsWriter
-from dualprune.run import RunDirectory
 
 # Set before Ray is imported: a local cluster needs no token, and usage statistics are never sent.
 os.environ.setdefault("RAY_AUTH_MODE", "disabled")

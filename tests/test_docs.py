@@ -12,8 +12,8 @@ import pytest
 import typer
 
 from dualprune.cli import app
-from dualprune.config import Config
-from dualprune.metrics import GAUGES
+from dualprune.core.config import Config
+from dualprune.core.metrics import GAUGES
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(

@@ -9,9 +9,9 @@ import typer
 from rich.table import Table
 
 from dualprune.cli.app import Overrides, app, console, say
-from dualprune.config import Config
-from dualprune.config_file import load_config
-from dualprune.run import RunDirectory
+from dualprune.core.config import Config
+from dualprune.core.config_file import load_config
+from dualprune.core.run import RunDirectory
 
 config_app = typer.Typer(no_args_is_help=True, help="About configurations.")
 app.add_typer(config_app, name="config")
@@ -20,7 +20,7 @@ app.add_typer(config_app, name="config")
 @app.command()
 def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
     """Show what is done, what is missing and what it cost."""
-    from dualprune.status import next_command, stability_table, stage_states, status_table
+    from dualprune.stages.status import next_command, stability_table, stage_states, status_table
 
     directory = RunDirectory(run)
     rows = stage_states(directory)
@@ -36,10 +36,10 @@ def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None
 def methods() -> None:
     """List what is registered: score methods, samplers, sources, models, statistics."""
     from dualprune.data.source import SOURCES
-    from dualprune.scores.registry import SCORES
-    from dualprune.selection.registry import SAMPLERS
-    from dualprune.training.models import MODELS
-    from dualprune.training.statistics import STATISTICS
+    from dualprune.dynamics.statistics.builtin import STATISTICS
+    from dualprune.scores.score import SCORES
+    from dualprune.selection.sampler import SAMPLERS
+    from dualprune.training.models.builtin import MODELS
 
     table = Table("kind", "names")
     registries: list[Any] = [SCORES, SAMPLERS, SOURCES, MODELS, STATISTICS]
@@ -58,6 +58,6 @@ def schema() -> None:
 @config_app.command()
 def show(config: str, overrides: Overrides = None) -> None:
     """Print a configuration with every default written out."""
-    from dualprune.config_file import dump_config
+    from dualprune.core.config_file import dump_config
 
     typer.echo(dump_config(load_config(config, overrides or ())), nl=False)

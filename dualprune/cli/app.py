@@ -9,12 +9,12 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
-from dualprune.config import Config
-from dualprune.config_file import load_config
+from dualprune.core.config import Config
+from dualprune.core.config_file import load_config
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
 from dualprune.errors import UserError
-from dualprune.pipeline import default_run
-from dualprune.run import RunDirectory
-from dualprune.storage import Location
+from dualprune.stages.pipeline import default_run
 
 app = typer.Typer(
     no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Prune training sets."

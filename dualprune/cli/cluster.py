@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dualprune.cli.app import Overrides, app, console
-from dualprune.config_file import load_config
+from dualprune.core.config_file import load_config
 from dualprune.errors import ConfigError
 
 cluster_app = typer.Typer(no_args_is_help=True, help="About Kubernetes manifests.")
@@ -26,7 +26,7 @@ def check_overlay(
     overrides: Overrides = None,
 ) -> None:
     """Check that what a configuration asks of the cluster is what an overlay gives."""
-    from dualprune.cluster import check
+    from dualprune.cluster.kubernetes import check
 
     findings = check(load_config(config, overrides or ()), overlay)
     if findings:

@@ -10,9 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from dualprune.cli.app import Overrides, Place, Run, app, console, resolve
-from dualprune.config import Config
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
 from dualprune.errors import UserError
-from dualprune.run import RunDirectory
 
 
 @app.command()
@@ -24,7 +24,7 @@ def compare(
     overrides: Overrides = None,
 ) -> None:
     """Print how two selections overlap and which samples differ."""
-    from dualprune.selection.compare import compare as compared
+    from dualprune.stages.select.compare import compare as compared
 
     names = [*selections, *(more or [])]
     if len(names) != 2:
@@ -41,7 +41,7 @@ def compare(
 
 def show_explained(run: RunDirectory, config: Config, name: str) -> None:
     """Print what a selection is made of."""
-    from dualprune.selection.compare import explain
+    from dualprune.stages.select.compare import explain
 
     facts: dict[str, Any] = explain(run, config, name)
     table = Table(title=name, show_header=False)

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from dualprune.cli.app import Force, Overrides, Place, Run, app, console, resolve
-from dualprune.config import Config
-from dualprune.pipeline import STAGES, run_stages
-from dualprune.run import RunDirectory
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from dualprune.stages.pipeline import STAGES, run_stages
 
 
 @app.command()
@@ -55,7 +55,7 @@ def select(
     _show_selections(directory, settings)
     if explain:
         from dualprune.cli.compare import show_explained
-        from dualprune.selection.stage import selection_names
+        from dualprune.stages.select.stage import selection_names
 
         for name in selection_names(settings):
             show_explained(directory, settings, name)
@@ -91,7 +91,7 @@ def _show_result(run: RunDirectory, config: Config) -> None:
 
 
 def _show_selections(run: RunDirectory, config: Config) -> None:
-    from dualprune.selection.stage import selection_names
+    from dualprune.stages.select.stage import selection_names
 
     for name in selection_names(config):
         facts = (run.selection(name) / "selection.json").read_json()
@@ -102,7 +102,7 @@ def _show_selections(run: RunDirectory, config: Config) -> None:
 
 
 def _show_evaluation(run: RunDirectory) -> None:
-    from dualprune.evaluation import comparison_table, in_words
+    from dualprune.stages.evaluate.stage import comparison_table, in_words
 
     summary = run.evaluation.read_json()["summary"]
     console.print(comparison_table(summary))
@@ -111,8 +111,8 @@ def _show_evaluation(run: RunDirectory) -> None:
 
 
 def _show_files(run: RunDirectory, config: Config) -> None:
-    from dualprune.export import export_place
-    from dualprune.selection.stage import selection_names
+    from dualprune.stages.export import export_place
+    from dualprune.stages.select.stage import selection_names
 
     for name in selection_names(config):
         console.print(f"kept ids: {run.selection(name)}/kept.parquet", soft_wrap=True, markup=False)

@@ -40,7 +40,7 @@ def import_(
     force: Force = False,
 ) -> None:
     """Make a run of dynamics that were recorded elsewhere, to score and select."""
-    from dualprune.config_file import override_values
+    from dualprune.core.config_file import override_values
     from dualprune.exchange.importing import import_file
 
     import_file(file, run, config=override_values(overrides or ()), missing=missing, force=force)

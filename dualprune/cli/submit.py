@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from dualprune.cli.app import Force, Overrides, app, console
-from dualprune.config_file import load_config
+from dualprune.core.config_file import load_config
 
 # As a shell counts what Ctrl-C ended: what comes after `dualprune submit … &&` does not take the job for done.
 LEFT = 128 + signal.SIGINT
@@ -31,7 +31,7 @@ def submit(
     submission_id: Annotated[str | None, typer.Option(help="Id of the job; null: Ray makes one.")] = None,
 ) -> None:
     """Submit a pipeline as a job to a Ray cluster; Ctrl-C leaves the log, and the job goes on."""
-    from dualprune.cluster import submit as jobs
+    from dualprune.cluster import jobs
 
     submission = jobs.Submission(pipeline, load_config(config, overrides or ()), run, force)
     client = jobs.connect(address)

@@ -9,8 +9,8 @@ import typer
 from rich.table import Table
 
 from dualprune.cli.app import Force, Overrides, Place, Run, app, console, resolve
+from dualprune.core.run import RunDirectory
 from dualprune.errors import UserError
-from dualprune.run import RunDirectory
 
 _UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -30,7 +30,7 @@ def tune(
     """Search the settings in tune.space, and check the best on the test set."""
     directory, settings = resolve(place, run, overrides)
     budget_s = None if time_budget is None else parse_time(time_budget)
-    from dualprune.tuning import run_tune
+    from dualprune.stages.tune import run_tune
 
     summary = run_tune(directory, settings, resume=resume, force=force, max_trials=max_trials, time_budget_s=budget_s)
     show_summary(directory, summary)
@@ -46,8 +46,8 @@ def parse_time(text: str) -> float:
 
 def show_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
     """Print the best points, the check on the test set, and where the files are."""
-    from dualprune.evaluation import comparison_table
-    from dualprune.tuning.watch import accuracy_text, point_text
+    from dualprune.stages.evaluate.stage import comparison_table
+    from dualprune.stages.tune.watch import accuracy_text, point_text
 
     table = Table("point", "ratio", "validation accuracy", title=f"Best points ({summary['objective']})")
     for point in summary["best"]:

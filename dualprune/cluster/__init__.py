@@ -1,7 +1,1 @@
-"""Checks a configuration against the Kubernetes manifests that it is to run on."""
-
-from dualprune.cluster.capacity import Cluster, Group, clusters, cpu_count
-from dualprune.cluster.check import Finding, check
-from dualprune.cluster.manifests import build
-
-__all__ = ["Cluster", "Finding", "Group", "build", "check", "clusters", "cpu_count"]
+"""Where work runs: the one folder that decides it, with Ray and Kubernetes."""

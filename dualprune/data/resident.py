@@ -15,9 +15,9 @@ import ray
 import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
 
+from dualprune.cluster.session import user_errors
 from dualprune.data.source import Chunk, Source, Split
 from dualprune.errors import DataError
-from dualprune.ray_session import user_errors
 from dualprune.training.loop import Batch
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dualprune.config import DataConfig
+from dualprune.core.config import DataConfig
+from dualprune.core.registry import Registry
 from dualprune.errors import DataError
-from dualprune.registry import Registry
 
 Split = Literal["train", "test"]
 
@@ -100,7 +100,7 @@ def split_off_test(
     training.
     """
     # Imported here: its compiler takes most of a second, which every training worker would wait for.
-    from dualprune.hashing import hash_ids
+    from dualprune.core.hashing import hash_ids
 
     hashes = hash_ids(ids, seed)
     is_test = np.zeros(len(labels), dtype=bool)

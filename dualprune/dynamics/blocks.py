@@ -14,10 +14,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dualprune.core.storage import Location
 from dualprune.dynamics.layout import ROW_GROUP_ROWS, VALID, bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import DataError
-from dualprune.storage import Location
 
 # Enough requests under way to hide an object store's latency; on a local disk the processor is the limit.
 NUM_THREADS = 8

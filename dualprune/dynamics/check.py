@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
 from dualprune.dynamics.layout import VALID, bucket_name, epoch_name
-from dualprune.dynamics.ranges import outside, value_range
+from dualprune.dynamics.statistics.ranges import outside, value_range
 from dualprune.dynamics.store import DynamicsStore
-from dualprune.run import RunDirectory
-from dualprune.storage import Location
 
 
 class Finding(NamedTuple):
@@ -32,7 +32,7 @@ class Finding(NamedTuple):
 
 def check_store(run: RunDirectory | Location | str | os.PathLike[str]) -> list[Finding]:
     """Return what is wrong with a run's index and dynamics, by bucket and epoch; memory is that of one file a task."""
-    from dualprune.buckets import with_progress
+    from dualprune.cluster.tasks import with_progress
 
     store = DynamicsStore(run)
     findings = list(_check_epochs(store))

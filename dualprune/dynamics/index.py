@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dualprune.core.storage import Location
 from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS, bucket_name
 from dualprune.errors import DataError, RunError
-from dualprune.storage import Location
 
 INDEX_FILE = "_index.json"
 

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import COMMIT, VALID, bucket_name, epoch_name, epoch_number
 from dualprune.errors import RunError
-from dualprune.run import RunDirectory
-from dualprune.storage import Location
 
 if TYPE_CHECKING:
     import ray.data

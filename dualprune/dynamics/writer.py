@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from dualprune.core.storage import FileRecord, Location
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import COMMIT, VALID, bucket_name, epoch_name, epoch_number, statistics_options
 from dualprune.errors import DataError
-from dualprune.storage import FileRecord, Location
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
 from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import RunError
-from dualprune.run import RunDirectory
-from dualprune.storage import Location
 
 Form = Literal["wide", "long"]
 
@@ -53,7 +53,7 @@ def export_dynamics(
     if place.name.endswith(".npz"):
         _write_arrays(store, names, place)
         return store.num_samples
-    from dualprune.buckets import with_progress
+    from dualprune.cluster.tasks import with_progress
 
     work = partial(_write_bucket, str(store.run.root.address), names, place, form)
     for _ in with_progress("export", work, range(store.num_buckets)):

@@ -13,17 +13,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dualprune.config import Config
-from dualprune.config_file import make_config
+from dualprune.core.config import Config
+from dualprune.core.config_file import make_config
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import FileRecord, Location
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
-from dualprune.dynamics.ranges import outside, value_range
+from dualprune.dynamics.statistics.ranges import outside, value_range
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.errors import DataError, RunError
 from dualprune.exchange.long import is_long, to_wide
 from dualprune.exchange.recorded import LABEL, SAMPLE_ID, TARGET_PROB, Recorded, from_arrays, open_arrays
 from dualprune.exchange.wide import ParquetSet, RecordedWide
-from dualprune.run import RunDirectory
-from dualprune.storage import FileRecord, Location
 
 logger = logging.getLogger(__name__)
 
@@ -231,6 +231,6 @@ def _here(function: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[An
 def _on_cluster(function: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[Any]:
     """Give function(number) of each number, in order, from Ray tasks."""
     # Ray takes seconds to import, and arrays need none of it.
-    from dualprune.buckets import with_progress
+    from dualprune.cluster.tasks import with_progress
 
     yield from with_progress("import", function, numbers)

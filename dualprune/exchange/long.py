@@ -21,11 +21,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dualprune.core.storage import Location
 from dualprune.dynamics.layout import ROW_GROUP_ROWS
 from dualprune.errors import DataError
 from dualprune.exchange.recorded import LABEL, MOST_EPOCHS, SAMPLE_ID, TARGET_PROB, plain_column
 from dualprune.exchange.wide import ParquetSet, RecordedWide, RowGroup
-from dualprune.storage import Location
 
 EPOCH = "epoch"
 # A task holds so many rows: at 16 bytes each, and as much again for their order.

@@ -16,8 +16,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dualprune.core.storage import Location
 from dualprune.errors import DataError
-from dualprune.storage import Location
 
 TARGET_PROB = "target_prob"
 SAMPLE_ID = "sample_id"

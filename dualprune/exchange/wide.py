@@ -13,9 +13,9 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dualprune.core.storage import Location, fingerprint
 from dualprune.errors import DataError
 from dualprune.exchange.recorded import LABEL, MOST_EPOCHS, SAMPLE_ID, TARGET_PROB, Recorded, plain_column
-from dualprune.storage import Location, fingerprint
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from dualprune.config import ScoreConfig
+from dualprune.core.config import ScoreConfig
 from dualprune.errors import ConfigError, DataError
-from dualprune.scores.registry import SCORES, Accumulator, Scored, ScoreMethod
+from dualprune.scores.score import SCORES, Accumulator, Scored, ScoreMethod
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -11,25 +11,15 @@ subtracted again, and the work is O(1) a window.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from dualprune.core.compiled import compiled
 
 # Samples that are worked on at a time: all that belongs to them stays in the nearest caches, and the compiler makes
 # vector instructions of the loops over them. Measured: 64 is half as fast on epoch-major data, 2048 is a tenth slower.
 TILE = 512
-
-
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile at the first call, keep the machine code on disk if any folder for it can be written."""
-    options = {"nogil": True, "error_model": "numpy"}
-    try:
-        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
-    except RuntimeError:  # neither the package's folder nor the user's cache folder is writable
-        return numba.njit(**options)(function)  # type: ignore[no-any-return]
 
 
 @compiled

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dualprune.config import SelectConfig
+from dualprune.core.config import SelectConfig
 from dualprune.errors import DataError
-from dualprune.selection.drawing import Constraints, draw_all
-from dualprune.selection.ranking import BLOCK_ROWS, Part
-from dualprune.selection.screen import possibly_kept
+from dualprune.selection.engine.drawing import Constraints, draw_all
+from dualprune.selection.engine.ranking import BLOCK_ROWS, Part
+from dualprune.selection.engine.screen import possibly_kept
 
 Positions = NDArray[np.int64]
 
@@ -104,7 +104,7 @@ def select(
 
 
 def _config(method: str, ratio: float, seed: int, options: dict[str, Any]) -> SelectConfig:
-    from dualprune.selection.counts import check_ratio
+    from dualprune.selection.engine.counts import check_ratio
 
     check_ratio(ratio)
     return SelectConfig(method=method, ratio=ratio, seed=seed, **options)

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from dualprune.core.storage import Location
 from dualprune.dynamics.layout import epoch_name, epoch_number
-from dualprune.storage import Location
 from dualprune.training.loop import Trainer
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
 from torch import nn
 
-from dualprune.config import TrainConfig
+from dualprune.core.config import TrainConfig
 from dualprune.training import collectives
 
 

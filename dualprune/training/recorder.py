@@ -13,12 +13,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import numpy as np
 import torch
 
+from dualprune.core.storage import FileRecord
+from dualprune.dynamics.statistics.builtin import compute_statistics
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
-from dualprune.storage import FileRecord
+from dualprune.stages.score.running import RunningScores
 from dualprune.training import collectives
-from dualprune.training.running_scores import RunningScores
-from dualprune.training.statistics import compute_statistics
 
 
 class EpochBuffer:

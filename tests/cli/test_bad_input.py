@@ -15,8 +15,8 @@ import yaml
 
 from tests.cli.conftest import Command
 from tests.conftest import MakeDynamics
-from tests.data.test_parquet import write
-from tests.test_locking import HOLD
+from tests.core.test_lease import HOLD
+from tests.data.sources.test_parquet import write
 
 DIGITS = Path(__file__).parents[2] / "pipelines" / "configs" / "digits.yaml"
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dualprune.config_file import make_config
-from dualprune.run import RunDirectory
-from dualprune.status import stage_states
+from dualprune.core.config_file import make_config
+from dualprune.core.run import RunDirectory
+from dualprune.stages.status import stage_states
 from tests.cli.conftest import Command
 from tests.conftest import MakeDynamics
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dualprune.cluster import build
+from dualprune.cluster.kubernetes import build
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "cluster"

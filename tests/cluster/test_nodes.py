@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 import dualprune
-from dualprune.config_file import load_config
-from dualprune.storage import Location
+from dualprune.core.config_file import load_config
+from dualprune.core.storage import Location
 from tests.cluster.documents import ROOT
 from tests.cluster.nodes import BIN, Nodes, started
 

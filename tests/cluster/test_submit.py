@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from ray.job_submission import JobStatus
 
-from dualprune.cluster import submit as jobs
-from dualprune.config import Config
+from dualprune.cluster import jobs
+from dualprune.core.config import Config
 from tests.cluster.documents import ROOT
 
 DIGITS = str(ROOT / "pipelines" / "configs" / "digits.yaml")

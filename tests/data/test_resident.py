@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from dualprune.config import DataConfig
+from dualprune.core.config import DataConfig
 from dualprune.data.resident import ResidentData, ResidentLoader, ResidentSplit, load_resident
 from dualprune.data.source import open_source
 from dualprune.errors import DataError
-from tests.data.test_parquet import write
+from tests.data.sources.test_parquet import write
 
 # Not divisible by 2, 3 or the batch.
 NUM, BATCH = 61, 16

@@ -8,10 +8,10 @@ import pytest
 from typer.testing import CliRunner
 
 from dualprune.cli import app
+from dualprune.core.run import RunDirectory
 from dualprune.dynamics.check import check_bucket, check_store
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import DataError
-from dualprune.run import RunDirectory
 from tests.conftest import MakeDynamics
 
 PROB = np.random.default_rng(0).random((23, 5), dtype=np.float32)

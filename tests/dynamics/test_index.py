@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.errors import DataError, RunError
-from dualprune.storage import Location
 
 
 def build(folder, ids, labels, num_buckets=3, batch=7, classes=("a", "b"), num_samples=None) -> SampleIndex:

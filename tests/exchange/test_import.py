@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 import pytest
 
 import dualprune
-from dualprune.config_file import make_config
+from dualprune.core.config_file import make_config
 from dualprune.dynamics.check import check_store
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.exchange import long
-from dualprune.pipeline import run_stages
 from dualprune.scores import Dual, dual
-from dualprune.scoring import ScoreJob, read_scores, score_bucket
+from dualprune.stages.pipeline import run_stages
+from dualprune.stages.score.stage import ScoreJob, read_scores, score_bucket
 
 T, N = 6, 40
 RANDOM = np.random.default_rng(0)

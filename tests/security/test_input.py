@@ -19,14 +19,14 @@ from PIL.PngImagePlugin import PngImageFile
 from rich.console import Console
 
 from dualprune.cli.compare import _ids, _plain
-from dualprune.cluster.submit import Submission
-from dualprune.config import Config, DataConfig
-from dualprune.config_file import load_config, make_config
+from dualprune.cluster.jobs import Submission
+from dualprune.core.config import Config, DataConfig
+from dualprune.core.config_file import load_config, make_config
+from dualprune.core.storage import Location
 from dualprune.data.decoding import UndecodableError, open_image
 from dualprune.data.source import Chunk
-from dualprune.data.torchvision import TorchvisionSource
+from dualprune.data.sources.torchvision import TorchvisionSource
 from dualprune.errors import ConfigError
-from dualprune.storage import Location
 from dualprune.training import checkpoint
 from dualprune.training.loop import Trainer
 

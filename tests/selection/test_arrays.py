@@ -9,8 +9,8 @@ from pydantic import ValidationError
 
 from dualprune import selection
 from dualprune.errors import ConfigError, DataError
-from dualprune.selection.beta import BetaDraw, beta_parameters
-from dualprune.selection.ranking import Part
+from dualprune.selection.engine.ranking import Part
+from dualprune.selection.samplers.beta import BetaDraw, beta_parameters
 
 
 def test_the_number_kept_is_exact() -> None:

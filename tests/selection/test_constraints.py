@@ -16,14 +16,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from dualprune.cli import app
-from dualprune.config import Config
-from dualprune.config_file import make_config
+from dualprune.core.config import Config
+from dualprune.core.config_file import make_config
+from dualprune.core.run import RunDirectory
 from dualprune.errors import ConfigError, DataError, RunError
-from dualprune.export import run_export
-from dualprune.run import RunDirectory
-from dualprune.scoring import run_score
-from dualprune.selection.compare import compare, explain
-from dualprune.selection.stage import KEPT, run_select
+from dualprune.stages.export import run_export
+from dualprune.stages.score.stage import run_score
+from dualprune.stages.select.compare import compare, explain
+from dualprune.stages.select.stage import KEPT, run_select
 from tests.conftest import MakeDynamics
 
 NUM = 120

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from dualprune import selection
-from dualprune.config import SelectConfig
-from dualprune.hashing import hash_ids, uniform
+from dualprune.core.config import SelectConfig
+from dualprune.core.hashing import hash_ids, uniform
 
 PLACE = Path(__file__).with_name("golden.json")
 POSITIONS = np.arange(1000)

@@ -8,8 +8,8 @@ import numpy as np
 import scipy.stats
 
 from dualprune import selection
-from dualprune.selection.beta import BetaDraw
-from dualprune.selection.ranking import Part
+from dualprune.selection.engine.ranking import Part
+from dualprune.selection.samplers.beta import BetaDraw
 
 NUM_SEEDS = 2000
 

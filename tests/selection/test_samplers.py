@@ -9,12 +9,12 @@ import pytest
 import scipy.stats
 
 from dualprune import selection
-from dualprune.config import BalanceConfig, SelectConfig
+from dualprune.core.config import BalanceConfig, SelectConfig
 from dualprune.errors import ConfigError, DataError
-from dualprune.selection.drawing import Constraints
-from dualprune.selection.quotas import allot, stratum_budgets
-from dualprune.selection.ranking import Part
-from dualprune.selection.search import Each
+from dualprune.selection.engine.drawing import Constraints
+from dualprune.selection.engine.quotas import allot, stratum_budgets
+from dualprune.selection.engine.ranking import Part
+from dualprune.selection.engine.search import Each
 
 RNG = np.random.default_rng(11)
 SCORE, MEAN = RNG.gamma(2.0, 0.05, 1000), RNG.random(1000)
@@ -170,7 +170,7 @@ def test_all_ratios_at_once_are_the_ratios_one_by_one() -> None:
 
 
 def drawn_with(config: SelectConfig, constraints: Constraints) -> tuple[Part, list]:
-    from dualprune.selection.drawing import draw_all
+    from dualprune.selection.engine.drawing import draw_all
 
     whole = Part.of(score=SCORE, mean_prob=MEAN, group=LABEL)
     each: Each = lambda function: iter([function([whole])])  # noqa: E731

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dualprune.config import TrainConfig
+from dualprune.core.config import TrainConfig
 from dualprune.training import checkpoint
 from dualprune.training.loop import Trainer, learning_rate
 from tests.training.processes import run_on_ranks
@@ -104,7 +104,7 @@ def test_the_warmup_rises_linearly() -> None:
 
 
 def test_a_restored_trainer_goes_on_as_if_it_had_not_stopped(tmp_path) -> None:
-    from dualprune.storage import Location
+    from dualprune.core.storage import Location
 
     whole = train(make_model(), ListLoader(), epochs=3)
     half = train(make_model(), ListLoader(), epochs=2)
@@ -123,7 +123,7 @@ def test_a_restored_trainer_goes_on_as_if_it_had_not_stopped(tmp_path) -> None:
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path) -> None:
-    from dualprune.storage import Location
+    from dualprune.core.storage import Location
 
     trainer = train(make_model(), ListLoader(), epochs=1)
     places = {}

@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from dualprune.config import ModelConfig
+from dualprune.core.config import ModelConfig
 from dualprune.errors import ConfigError
-from dualprune.training.models import build_model
+from dualprune.training.models.builtin import build_model
 
 
 @pytest.mark.parametrize(

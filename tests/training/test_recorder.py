@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
-from dualprune.run import RunDirectory
 from dualprune.training.recorder import EpochBuffer, EpochRecorder
 from tests.training.processes import run_on_ranks
 

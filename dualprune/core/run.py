@@ -1,0 +1,213 @@
+"""The run directory: where each stage's files are, and manifests that tell which stages are done."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from dualprune.core import lease, metrics
+from dualprune.core.config import Config
+from dualprune.core.config_file import dump_config, load_config
+from dualprune.core.storage import Location, fingerprint
+from dualprune.errors import RunError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Stage:
+    """A stage that is about to run, or is found `done` with the same settings and inputs."""
+
+    key: str
+    fingerprint: str
+    done: bool
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+class RunDirectory:
+    """The folder, local or at a `pyarrow.fs` address, that every stage of one run reads and writes.
+
+    A stage runs inside `with run.stage(key, settings, inputs) as stage`: when `stage.done`, its outputs are there
+    already and it returns at once; else it does its work, fills `stage.summary`, and the manifest
+    `manifests/<key>.json` is written when the block ends without an exception.
+    """
+
+    def __init__(self, place: RunDirectory | Location | str | os.PathLike[str]) -> None:
+        self.root: Location = place.root if isinstance(place, RunDirectory) else Location.of(place)
+
+    def __str__(self) -> str:
+        return str(self.root)
+
+    @property
+    def index(self) -> Location:
+        """The sample index."""
+        return self.root / "index"
+
+    @property
+    def dynamics(self) -> Location:
+        """The recorded statistics."""
+        return self.root / "dynamics"
+
+    @property
+    def stability(self) -> Location:
+        """How much the scores moved from epoch to epoch, where recording followed it."""
+        return self.root / "dynamics" / "stability.json"
+
+    @property
+    def checkpoints(self) -> Location:
+        """The model checkpoints of recording."""
+        return self.root / "checkpoints"
+
+    @property
+    def evaluation(self) -> Location:
+        """The comparison of selections."""
+        return self.root / "evaluation.json"
+
+    def scores(self, method: str) -> Location:
+        """The scores of one method."""
+        return self.root / "scores" / f"method={method}"
+
+    def selection(self, name: str) -> Location:
+        """One kept set."""
+        return self.root / "selections" / name
+
+    def export(self, name: str) -> Location:
+        """The exported form of one kept set."""
+        return self.root / "exports" / name
+
+    def selection_names(self) -> list[str]:
+        """Return the names of the selections that are finished, sorted."""
+        return [
+            folder.name for folder in (self.root / "selections").children() if self.manifest(f"select.{folder.name}")
+        ]
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the directory for writing; a RunError where another process writes it."""
+        return lease.exclusive(self.root)
+
+    @property
+    def has_config(self) -> bool:
+        """Whether a configuration is stored here."""
+        return (self.root / "config.yaml").exists()
+
+    def save_config(self, config: Config) -> None:
+        """Store the configuration, so that later commands need the run directory alone."""
+        (self.root / "config.yaml").write_text(dump_config(config))
+
+    def load_config(self, overrides: Sequence[str] = ()) -> Config:
+        """Return the stored configuration with overrides such as `select.ratio=0.7`."""
+        place = self.root / "config.yaml"
+        if not self.has_config:
+            raise RunError(f"{self.root} is not a run directory: it has no config.yaml; start one by `dualprune prune`")
+        return load_config(place, overrides)
+
+    def manifest(self, key: str) -> dict[str, Any] | None:
+        """Return the manifest of a finished stage, or None."""
+        manifest = self._read_manifest(key)
+        return manifest if manifest is not None and manifest["status"] == "done" else None
+
+    def manifests(self) -> dict[str, dict[str, Any]]:
+        """Return all manifests by stage key, those of unfinished stages too."""
+        files = (self.root / "manifests").children()
+        return {file.name.removesuffix(".json"): file.read_json() for file in files}
+
+    def require(self, key: str, command: str) -> dict[str, Any]:
+        """Return the manifest of a stage that must be finished; else a RunError that names the command to run."""
+        manifest = self.manifest(key)
+        if manifest is None:
+            raise RunError(f"{self.root}: stage {key!r} is not finished; run `dualprune {command} {self.root}` first")
+        return manifest
+
+    @contextmanager
+    def stage(
+        self,
+        key: str,
+        settings: Mapping[str, Any],
+        inputs: Sequence[str] = (),
+        *,
+        force: bool = False,
+        protect: bool = False,
+        more: bool = False,
+    ) -> Iterator[Stage]:
+        """Enter a stage.
+
+        `settings` are what its result depends on, `inputs` the fingerprints of the stages before. With `protect`,
+        other settings than those that began the stage are an error instead of a reason to do it again. With `more`, a
+        stage that is done goes on from where it is.
+        """
+        print_ = fingerprint({"settings": settings, "inputs": list(inputs)})
+        known = self._read_manifest(key)
+        if known is not None and not force:
+            if known["fingerprint"] == print_ and known["status"] == "done" and not more:
+                logger.info("%s: done already, skipped", key)
+                yield Stage(key, print_, done=True, summary=known["summary"])
+                return
+            if protect and known["fingerprint"] != print_:
+                raise RunError(self._other_config(key, known, settings))
+        started_at = time.time()
+        before_s = known["seconds"] if known and known["fingerprint"] == print_ and not force else 0.0
+        body: dict[str, Any] = {
+            "stage": key,
+            "status": "running",
+            "fingerprint": print_,
+            "settings": dict(settings),
+            "inputs": list(inputs),
+            "started_at": started_at,
+            "seconds": before_s,
+            "summary": {},
+        }
+        place = self.root / "manifests" / f"{key}.json"
+        place.write_json(body)
+        stage = Stage(key, print_, done=False)
+        try:
+            yield stage
+        except BaseException:
+            body["seconds"] = before_s + time.time() - started_at
+            place.write_json(body)
+            raise
+        body.update(status="done", seconds=before_s + time.time() - started_at, summary=stage.summary)
+        place.write_json(body)
+        metrics.gauge("dualprune_stage_seconds", body["seconds"], run=str(self.root), stage=key)
+        logger.info("%s: done in %.1f s", key, time.time() - started_at)
+
+    def forget_recording(self) -> None:
+        """Remove dynamics and checkpoints, and what says that scores of them are done: they are not the next ones'."""
+        for key in self.manifests():
+            if key.startswith("score."):
+                (self.root / "manifests" / f"{key}.json").delete()
+        self.dynamics.delete()
+        self.checkpoints.delete()
+
+    def _read_manifest(self, key: str) -> dict[str, Any] | None:
+        place = self.root / "manifests" / f"{key}.json"
+        if not place.exists():
+            return None
+        manifest: dict[str, Any] = place.read_json()
+        return manifest
+
+    def _other_config(self, key: str, known: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+        before, now = _flat(known["settings"]), _flat(settings)
+        changes = [
+            f"{name}: {before.get(name)!r} there, {now.get(name)!r} now"
+            for name in sorted({*before, *now})
+            if before.get(name) != now.get(name)
+        ]
+        return (
+            f"run directory {self.root} belongs to another configuration ({'; '.join(changes) or 'other inputs'}); "
+            f"use another run directory, or --force to do {key!r} and all after it again"
+        )
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{name}."))
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat

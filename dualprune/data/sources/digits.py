@@ -1,0 +1,59 @@
+"""scikit-learn's handwritten digits: 1 797 gray images of 8 × 8 pixels, embedded in that package."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from dualprune.core.config import DataConfig
+from dualprune.core.storage import fingerprint
+from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, even_chunks, split_off_test
+from dualprune.errors import ConfigError
+
+TEST_FRACTION = 0.2
+
+
+@SOURCES.register("digits")
+class Digits(Source):
+    """The digits, with a test set split off by class; sample ids are row numbers of the original set."""
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__(config)
+        try:
+            from sklearn.datasets import load_digits
+        except ImportError:
+            raise ConfigError(
+                "data.source: 'digits' needs scikit-learn; install it by pip install 'dualprune[demo]'"
+            ) from None
+        data = load_digits()
+        # Gray values are 0 … 16.
+        self._images = np.round(data.images * (255 / 16)).astype(np.uint8)[:, None]
+        self._labels = data.target.astype(np.int64)
+        train, test = split_off_test(
+            np.arange(len(self._labels)), self._labels, config.test_fraction or TEST_FRACTION, config.seed
+        )
+        self._rows = {"train": train[: config.max_samples], "test": test}
+
+    @property
+    def classes(self) -> list[str]:
+        return [str(digit) for digit in range(10)]
+
+    @property
+    def num_samples(self) -> int:
+        return len(self._rows["train"])
+
+    def fingerprint(self) -> str:
+        return fingerprint(["digits", self._rows["train"].tolist()])
+
+    def sample_batches(self) -> Iterator[pa.RecordBatch]:
+        rows = self._rows["train"]
+        yield pa.record_batch({"sample_id": rows, "label": self._labels[rows]})
+
+    def chunks(self, split: Split) -> list[Chunk]:
+        return even_chunks(split, len(self._rows[split]), rows_each=1024)
+
+    def read(self, chunk: Chunk) -> ImageBatch:
+        rows = self._rows[chunk.split][chunk.start : chunk.start + chunk.num_rows]
+        return ImageBatch(self._images[rows], self._labels[rows], {})

@@ -1,0 +1,260 @@
+"""Parquet files with an image column (encoded bytes or pixel arrays), a label column and an id column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dualprune.core.config import DataConfig
+from dualprune.core.registry import nearest
+from dualprune.core.storage import Location, fingerprint
+from dualprune.data.decoding import UndecodableError, from_array, num_channels, open_image, pixels
+from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, alike, split_off_test
+from dualprune.errors import ConfigError, DataError
+
+
+@SOURCES.register("parquet")
+class ParquetSource(Source):
+    """A file, folder or address of Parquet files; one row a sample."""
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__(config)
+        if config.path is None:
+            raise ConfigError("data.path: give the Parquet file, folder or address of the training set")
+        self._files: dict[Split, list[Location]] = {"train": _files(config.path, "data.path"), "test": []}
+        if config.test_path is not None:
+            self._files["test"] = _files(config.test_path, "data.test_path")
+        self._metadata = {str(file): _metadata(file) for file in [*self._files["train"], *self._files["test"]]}
+        for file in self._files["train"] + self._files["test"]:
+            self._check_columns(file)
+        # Rows of the files that make up a split; None: all of them.
+        self._rows: dict[Split, NDArray[np.int64] | None] = {"train": None, "test": None}
+        if config.test_path is None and config.test_fraction is not None and self._total("train"):
+            table = pa.Table.from_batches(self._all_samples())
+            labels = np.asarray(table["label"])
+            train, test = split_off_test(table["sample_id"], labels, config.test_fraction, config.seed)
+            self._rows = {"train": train, "test": test}
+            self._files["test"] = self._files["train"]
+        if config.max_samples is not None:
+            rows = self._rows["train"]
+            known = np.arange(min(self._total("train"), config.max_samples)) if rows is None else rows
+            self._rows["train"] = known[: config.max_samples]
+
+    @cached_property
+    def classes(self) -> list[str]:
+        column = self.config.label_column
+        kind = self._schema.field(column).type
+        labels = pa.chunked_array([batch.column(0) for batch in self._read_columns("train", [column])], type=kind)
+        if _is_text(kind):
+            return [str(name) for name in sorted(pc.unique(labels).drop_null().to_pylist())]
+        highest = pc.max(labels).as_py()
+        if highest is None:
+            return []
+        if highest >= max(len(labels), 1000):
+            raise DataError(
+                f"labels are out of range: {self.config.label_column} goes up to {highest} in {len(labels)} rows; "
+                "labels must be 0 … number of classes - 1, or names"
+            )
+        if len(pc.unique(labels)) == 1:
+            return [str(highest)]
+        return [str(label) for label in range(highest + 1)]
+
+    @property
+    def num_samples(self) -> int:
+        rows = self._rows["train"]
+        return self._total("train") if rows is None else len(rows)
+
+    def fingerprint(self) -> str:
+        files = [self._metadata[str(file)] for file in self._files["train"]]
+        facts = [[file.name, data.num_rows, data.serialized_size, str(data.to_dict()["row_groups"])]
+                 for file, data in zip(self._files["train"], files, strict=True)]  # fmt: skip
+        columns = [self.config.image_column, self.config.label_column, self.config.id_column]
+        rows = self._rows["train"]
+        return fingerprint([facts, columns, None if rows is None else fingerprint(rows.tolist())])
+
+    def sample_batches(self) -> Iterator[pa.RecordBatch]:
+        rows = self._rows["train"]
+        offset = 0
+        for batch in self._all_samples():
+            if rows is None:
+                yield batch
+            else:
+                first, last = np.searchsorted(rows, [offset, offset + batch.num_rows])
+                if last > first:
+                    yield batch.take(pa.array(rows[first:last] - offset))
+            offset += batch.num_rows
+
+    def chunks(self, split: Split) -> list[Chunk]:
+        chunks, offset, position = [], 0, 0
+        rows = self._rows[split]
+        for file in self._files[split]:
+            metadata = self._metadata[str(file)]
+            for group in range(metadata.num_row_groups):
+                count = metadata.row_group(group).num_rows
+                taken: Any = None
+                if rows is not None:
+                    first, last = np.searchsorted(rows, [offset, offset + count])
+                    taken = rows[first:last] - offset
+                offset += count
+                count = count if taken is None else len(taken)
+                if count:
+                    chunks.append(Chunk(split, position, count, (str(file.address), group, taken)))
+                    position += count
+        return chunks
+
+    def read(self, chunk: Chunk) -> ImageBatch:
+        config = self.config
+        columns = [config.image_column, config.label_column, *([config.id_column] if config.id_column else [])]
+        table = self._read_group(chunk, columns)
+        ids = (
+            table[config.id_column].to_pylist()
+            if config.id_column
+            else list(range(chunk.start, chunk.start + chunk.num_rows))
+        )
+        images: list[NDArray[np.uint8] | None] = []
+        failed: dict[int, Any] = {}
+        for row, value in enumerate(table[config.image_column]):
+            try:
+                images.append(self._pixels(value))
+            except UndecodableError as error:
+                if config.on_error == "raise":
+                    raise DataError(
+                        f"image of sample {ids[row]!r} cannot be used: {error}; "
+                        "set data.on_error to skip to leave such samples out"
+                    ) from None
+                failed[row] = ids[row]
+                images.append(None)
+        labels = self._labels(table[config.label_column].combine_chunks(), chunk.split)
+        return ImageBatch(alike(images, ids, self.shape), np.asarray(labels), failed)
+
+    def read_table(self, chunk: Chunk, columns: list[str] | None = None) -> pa.Table:
+        return self._read_group(chunk, columns)
+
+    def image_bytes(self, chunk: Chunk) -> list[bytes | None]:
+        # As they are stored: nothing is decoded.
+        found: list[bytes | None] = []
+        for value in self._read_group(chunk, [self.config.image_column])[self.config.image_column]:
+            content = value["bytes"] if pa.types.is_struct(value.type) else value
+            if not content.is_valid:
+                found.append(None)
+            elif pa.types.is_binary(content.type) or pa.types.is_large_binary(content.type):
+                found.append(content.as_py())
+            else:
+                pixels = content.to_numpy() if hasattr(content, "to_numpy") else np.asarray(content.as_py())
+                found.append(np.ascontiguousarray(pixels).tobytes())
+        return found
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image, as the first readable training image has it."""
+        for chunk in self.chunks("train"):
+            for value in self._read_group(chunk, [self.config.image_column])[self.config.image_column]:
+                try:
+                    found = self._pixels(value, shape_known=False)
+                except UndecodableError:
+                    continue
+                return (found.shape[0], found.shape[1], found.shape[2])
+        raise DataError(f"{self.config.path} has no image that can be read in the column {self.config.image_column!r}")
+
+    def _pixels(self, value: pa.Scalar, shape_known: bool = True) -> NDArray[np.uint8]:
+        config = self.config
+        if pa.types.is_struct(value.type):
+            value = value["bytes"]
+        if pa.types.is_binary(value.type) or pa.types.is_large_binary(value.type):
+            image = open_image(value.as_py(), config.max_pixels)
+            return pixels(image, self.shape[0] if shape_known else num_channels(image), config.image_size)
+        if not value.is_valid:
+            raise UndecodableError("there are no pixels")
+        array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value.as_py())
+        return from_array(array, config.image_size)
+
+    def _labels(self, column: pa.Array, split: str) -> pa.Array:
+        if column.null_count:
+            raise DataError(f"{column.null_count} labels are missing in {self.config.label_column!r} ({split} set)")
+        if not _is_text(column.type):
+            return column.cast(pa.int64())
+        codes = pc.index_in(column, value_set=pa.array(self.classes, type=column.type))
+        if codes.null_count:
+            unknown = column.filter(codes.is_null())[0].as_py()
+            raise DataError(f"label {unknown!r} of the {split} set is out of range: no training sample has it")
+        return codes.cast(pa.int64())
+
+    @property
+    def _schema(self) -> pa.Schema:
+        return self._metadata[str(self._files["train"][0])].schema.to_arrow_schema()
+
+    def _total(self, split: Split) -> int:
+        return sum(self._metadata[str(file)].num_rows for file in self._files[split])
+
+    def _all_samples(self) -> Iterator[pa.RecordBatch]:
+        config = self.config
+        columns = [config.label_column, *([config.id_column] if config.id_column else [])]
+        offset = 0
+        for batch in self._read_columns("train", columns):
+            rows = pa.array(np.arange(offset, offset + batch.num_rows))
+            ids = batch.column(config.id_column) if config.id_column else rows
+            ids = ids.cast(pa.string() if _is_text(ids.type) else pa.int64())
+            labels = self._labels(batch.column(config.label_column), "train")
+            yield pa.record_batch({"sample_id": ids, "label": labels})
+            offset += batch.num_rows
+
+    def _read_columns(self, split: Split, columns: list[str]) -> Iterator[pa.RecordBatch]:
+        for file in self._files[split]:
+            with file.open_input() as stream:
+                yield from pq.ParquetFile(stream).iter_batches(batch_size=1 << 17, columns=columns)
+
+    def _read_group(self, chunk: Chunk, columns: list[str] | None) -> pa.Table:
+        address, group, taken = chunk.place
+        with Location(address).open_input() as stream:
+            table = pq.ParquetFile(stream).read_row_group(group, columns=columns)
+        return table if taken is None else table.take(pa.array(taken))
+
+    def _check_columns(self, file: Location) -> None:
+        config = self.config
+        schema = self._metadata[str(file)].schema.to_arrow_schema()
+        named = {"image_column": config.image_column, "label_column": config.label_column}
+        if config.id_column is not None:
+            named["id_column"] = config.id_column
+        for key, column in named.items():
+            if column not in schema.names:
+                advice = " (null: row numbers are the ids)" if key == "id_column" else ""
+                raise DataError(
+                    f"data.{key}: {file} has no column {column!r}; it has: {', '.join(schema.names)}"
+                    f"{nearest(column, schema.names)}{advice}"
+                )
+        label, ids = schema.field(config.label_column).type, config.id_column and schema.field(config.id_column).type
+        if not (pa.types.is_integer(label) or _is_text(label)):
+            raise DataError(f"data.label_column: {config.label_column!r} holds {label}; expected integers or strings")
+        if ids and not (pa.types.is_integer(ids) or _is_text(ids)):
+            raise DataError(f"data.id_column: {config.id_column!r} holds {ids}; expected int64 or strings")
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _files(path: str, key: str) -> list[Location]:
+    place = Location.of(path)
+    if not place.exists():
+        raise DataError(f"{key}: there is no file or folder {place}")
+    if place.is_file():
+        return [place]
+    files = [file for file in place.children() if file.name.endswith((".parquet", ".pq"))]
+    if not files:
+        raise DataError(f"{key}: the folder {place} holds no .parquet file")
+    return files
+
+
+def _metadata(file: Location) -> pq.FileMetaData:
+    try:
+        with file.open_input() as stream:
+            return pq.ParquetFile(stream).metadata
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{file} is not a readable Parquet file: {error}") from None

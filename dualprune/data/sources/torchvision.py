@@ -1,0 +1,157 @@
+"""Any classification set of torchvision by its class name, such as FashionMNIST, CIFAR100 or Food101."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from PIL import Image
+
+from dualprune.core.config import DataConfig
+from dualprune.core.registry import nearest
+from dualprune.core.storage import fingerprint
+from dualprune.data.decoding import UndecodableError, num_channels, pixel_limit, pixels
+from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, alike, even_chunks
+from dualprune.errors import ConfigError, DataError
+
+CHUNK_ROWS = 2048
+
+
+@SOURCES.register("torchvision")
+class TorchvisionSource(Source):
+    """A torchvision data set with its own training and test split; sample ids are row numbers."""
+
+    def __init__(self, config: DataConfig) -> None:
+        super().__init__(config)
+        self._sets: dict[Split, Any] = {}
+        self.labels = _labels(self._dataset("train"))[: config.max_samples]
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Tasks open the files themselves.
+        return {**self.__dict__, "_sets": {}}
+
+    @property
+    def classes(self) -> list[str]:
+        names = getattr(self._dataset("train"), "classes", None)
+        if names is None:
+            return [str(label) for label in range(int(self.labels.max(initial=-1)) + 1)]
+        return ["/".join(name) if isinstance(name, tuple) else str(name) for name in names]
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.labels)
+
+    def fingerprint(self) -> str:
+        return fingerprint(["torchvision", self.config.name, self.labels.tolist()])
+
+    def sample_batches(self) -> Iterator[pa.RecordBatch]:
+        yield pa.record_batch({"sample_id": np.arange(len(self.labels)), "label": self.labels})
+
+    def chunks(self, split: Split) -> list[Chunk]:
+        if split == "test":
+            return even_chunks(split, len(self._dataset("test")), CHUNK_ROWS)
+        return even_chunks(split, self.num_samples, CHUNK_ROWS)
+
+    def read(self, chunk: Chunk) -> ImageBatch:
+        rows = range(chunk.start, chunk.start + chunk.num_rows)
+        images: list[NDArray[np.uint8] | None] = []
+        labels = []
+        failed: dict[int, Any] = {}
+        for row in rows:
+            try:
+                # Most of torchvision's sets decode the whole image before they give it.
+                with pixel_limit(self.config.max_pixels):
+                    image, label = self._dataset(chunk.split)[row]
+                images.append(self._pixels(image))
+            except (UndecodableError, OSError) as error:
+                if self.config.on_error == "raise":
+                    raise DataError(
+                        f"image of sample {row} ({chunk.split}) cannot be used: {error}; "
+                        "set data.on_error to skip to leave such samples out"
+                    ) from None
+                failed[row - chunk.start] = row
+                images.append(None)
+                label = 0
+            labels.append(label)
+        return ImageBatch(alike(images, list(rows), self.shape), np.asarray(labels, dtype=np.int64), failed)
+
+    @cached_property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of every image, as the first readable training image has it."""
+        for row in range(self.num_samples):
+            try:
+                with pixel_limit(self.config.max_pixels):
+                    image = self._dataset("train")[row][0]
+                found = self._pixels(image, shape_known=False)
+            except (UndecodableError, OSError):
+                continue
+            return (found.shape[0], found.shape[1], found.shape[2])
+        raise DataError(f"torchvision.{self.config.name} has no image that can be read in {self.config.root}")
+
+    def _pixels(self, image: Any, shape_known: bool = True) -> NDArray[np.uint8]:
+        if not isinstance(image, Image.Image):
+            raise DataError(f"torchvision.{self.config.name} gives {type(image).__name__} objects; expected images")
+        if image.width * image.height > self.config.max_pixels:
+            raise UndecodableError(
+                f"{image.width} × {image.height} pixels are more than data.max_pixels = {self.config.max_pixels}"
+            )
+        return pixels(image, self.shape[0] if shape_known else num_channels(image), self.config.image_size)
+
+    def _dataset(self, split: Split) -> Any:
+        if split not in self._sets:
+            self._sets[split] = _open(self.config, split)
+        return self._sets[split]
+
+
+def _open(config: DataConfig, split: Split) -> Any:
+    from torchvision import datasets
+
+    known = [name for name in datasets.__all__ if _takes_split(getattr(datasets, name))]
+    if config.name is None:
+        raise ConfigError("data.name: give the torchvision data set's class name, such as FashionMNIST")
+    if config.name not in known:
+        raise ConfigError(
+            f"data.name: torchvision has no classification set {config.name!r} with a training and a test split"
+            f"{nearest(config.name, known)}"
+        )
+    kind = getattr(datasets, config.name)
+    parameters = inspect.signature(kind).parameters
+    arguments: dict[str, Any] = {"root": config.root, **config.options}
+    if "download" in parameters:
+        arguments["download"] = config.download
+    choices: list[dict[str, Any]] = [{"train": split == "train"}] if "train" in parameters else [{"split": split}]
+    if "train" not in parameters and split == "test":
+        choices.append({"split": "val"})
+    errors = []
+    for choice in choices:
+        try:
+            return kind(**arguments, **choice)
+        except ValueError as error:
+            errors.append(str(error))
+        except (RuntimeError, OSError) as error:
+            raise DataError(
+                f"torchvision.{config.name} cannot be opened in data.root = {config.root!r}: {error}; "
+                "put the files there, or set data.download to true"
+            ) from None
+    raise DataError(f"torchvision.{config.name} has no {split} split: {'; '.join(errors)}")
+
+
+def _takes_split(kind: Any) -> bool:
+    return inspect.isclass(kind) and bool({"train", "split"} & set(inspect.signature(kind).parameters))
+
+
+def _labels(dataset: Any) -> NDArray[np.int64]:
+    for name in ("targets", "labels", "_labels", "y"):
+        values = getattr(dataset, name, None)
+        if values is not None and len(values) == len(dataset):
+            return np.asarray(values).astype(np.int64)
+    for name in ("samples", "_samples", "_image_files"):
+        pairs = getattr(dataset, name, None)
+        if pairs and isinstance(pairs[0], tuple):
+            return np.asarray([pair[1] for pair in pairs], dtype=np.int64)
+    return np.asarray([dataset[row][1] for row in range(len(dataset))], dtype=np.int64)

@@ -1,0 +1,1 @@
+"""Statistics that can be recorded, one file each."""

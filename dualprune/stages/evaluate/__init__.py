@@ -1,0 +1,1 @@
+"""The evaluate stage: trains from scratch on subsets and compares them."""

@@ -1,0 +1,119 @@
+"""The export stage: writes the kept set in the forms that training code reads.
+
+exports/<name>/mask.npy         bool [N] by position
+exports/<name>/data/*.parquet   the kept rows with all of their columns, where the source is a table
+exports/<name>/removed.parquet  sample_id, position of the removed samples, on request
+"""
+
+from __future__ import annotations
+
+import io
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualprune.cluster.session import ensure_ray, user_errors
+from dualprune.cluster.tasks import over_buckets
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
+from dualprune.data.source import Chunk, Source, open_source
+from dualprune.dynamics.index import SampleIndex
+from dualprune.stages.select.stage import selection_names
+
+INCLUSION = "inclusion"
+
+
+def export_place(run: RunDirectory, config: Config, name: str) -> Location:
+    """Return the folder of a selection's export."""
+    return run.export(name) if config.export.path is None else Location.of(config.export.path) / name
+
+
+def run_export(run: RunDirectory, config: Config, *, force: bool = False) -> None:
+    """Export every selection of the configuration."""
+    source: Source | None = None
+    for name in selection_names(config):
+        selected = run.require(f"select.{name}", "select")
+        settings = config.export.model_dump(mode="json")
+        with run.stage(f"export.{name}", settings, [selected["fingerprint"]], force=force) as stage:
+            if stage.done:
+                continue
+            source = source or open_source(config.data)
+            stage.summary = _export(run, config, name, source)
+
+
+def _export(run: RunDirectory, config: Config, name: str, source: Source) -> dict[str, Any]:
+    place = export_place(run, config, name)
+    index = SampleIndex.load(run.index)
+    table = (run.selection(name) / "kept.parquet").read_table(["position", "inclusion"])
+    kept = np.asarray(table["position"])
+    mask = np.zeros(index.num_samples, dtype=bool)
+    mask[kept] = True
+    buffer = io.BytesIO()
+    np.save(buffer, mask)
+    (place / "mask.npy").write_bytes(buffer.getvalue())
+    if config.export.removed:
+        removed = np.flatnonzero(~mask)
+        ids = index.read()["sample_id"].take(pa.array(removed))
+        (place / "removed.parquet").write_table(pa.table({"sample_id": ids, "position": removed}))
+    files = _export_rows(config, source, kept, np.asarray(table["inclusion"]), place / "data")
+    return {"kept": len(kept), "files": files}
+
+
+def _export_rows(config: Config, source: Source, kept: np.ndarray, inclusion: np.ndarray, place: Location) -> int:
+    """Write the kept rows of a table source and return the number of files; none for another source.
+
+    A column `inclusion` joins the source's, unless it has one of that name.
+    """
+    chunks = source.chunks("train")
+    if not chunks or source.read_table(chunks[0]) is None:
+        return 0
+    place.delete()
+    groups = _grouped(chunks, kept, config.export.max_rows_per_file)
+    ensure_ray(config.scaling)
+    with user_errors():
+        return sum(over_buckets(partial(_write_file, source, kept, inclusion, groups, place), range(len(groups))))
+
+
+def _kept_of(chunk: Chunk, kept: np.ndarray) -> slice:
+    """Return where the kept positions of a chunk lie among all kept positions, which ascend."""
+    return slice(*np.searchsorted(kept, [chunk.start, chunk.start + chunk.num_rows]).tolist())
+
+
+def _grouped(chunks: list[Chunk], kept: np.ndarray, max_rows: int) -> list[list[Chunk]]:
+    """Return runs of chunks that keep at most `max_rows` rows together, or one chunk where it alone keeps more."""
+    groups: list[list[Chunk]] = [[]]
+    rows = 0
+    for chunk in chunks:
+        count = len(kept[_kept_of(chunk, kept)])
+        if groups[-1] and rows + count > max_rows:
+            groups.append([])
+            rows = 0
+        groups[-1].append(chunk)
+        rows += count
+    return groups
+
+
+def _write_file(
+    source: Source, kept: np.ndarray, inclusion: np.ndarray, groups: list[list[Chunk]], place: Location, number: int
+) -> int:
+    file = place / f"part-{number:05d}.parquet"
+    if place.is_local:
+        place.filesystem.create_dir(place.path)
+    with file.filesystem.open_output_stream(file.path) as stream:
+        writer = None
+        for chunk in groups[number]:
+            table = source.read_table(chunk)
+            assert table is not None, "a table source stays one"
+            mine = _kept_of(chunk, kept)
+            rows = table.take(pa.array(kept[mine] - chunk.start))
+            if INCLUSION not in rows.column_names:
+                rows = rows.append_column(INCLUSION, pa.array(inclusion[mine]))
+            writer = writer or pq.ParquetWriter(stream, rows.schema, compression="zstd")
+            writer.write_table(rows)
+        if writer is not None:
+            writer.close()
+    return 1

@@ -1,0 +1,205 @@
+"""The record stage: trains on the whole set for the early epochs by Ray Train and fills the dynamics store."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import ray.train
+import ray.train.torch
+
+from dualprune.cluster.progress import shown
+from dualprune.cluster.session import cluster_gpus, ensure_ray, num_workers, user_errors, uses_gpu
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
+from dualprune.data.resident import ResidentData, load_resident
+from dualprune.data.source import Source, open_source
+from dualprune.dynamics.index import SampleIndex, default_num_buckets
+from dualprune.dynamics.layout import COMMIT
+from dualprune.dynamics.statistics.builtin import STATISTICS
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.errors import ConfigError, DataError
+from dualprune.scores.score import SCORES
+from dualprune.selection.stability import settled_at
+from dualprune.stages.record.worker import RecordJob, record_worker
+
+logger = logging.getLogger(__name__)
+
+# Where the data lie and how they are brought in does not change what they are.
+_PLACES = {"path", "test_path", "root", "download", "max_pixels"}
+
+
+@dataclass(frozen=True)
+class Workers:
+    """The training workers that a cluster gives."""
+
+    count: int
+    use_gpu: bool
+    cpus_each: float
+
+    def scaling_config(self) -> ray.train.ScalingConfig:
+        """Return Ray Train's form of it."""
+        return ray.train.ScalingConfig(
+            num_workers=self.count, use_gpu=self.use_gpu, resources_per_worker=self._resources()
+        )
+
+    def _resources(self) -> dict[str, float]:
+        return {"CPU": self.cpus_each} | ({"GPU": 1.0} if self.use_gpu else {})
+
+
+def training_workers(config: Config) -> Workers:
+    """Return the workers for training on the cluster that is joined."""
+    gpus = cluster_gpus()
+    return Workers(num_workers(config.scaling, gpus), uses_gpu(config.scaling, gpus), config.scaling.cpus_per_worker)
+
+
+def statistics_of(config: Config) -> tuple[str, ...]:
+    """Return the names of the statistics to record: those asked for, or those that the score methods need."""
+    asked = config.record.statistics
+    methods = dict.fromkeys([*config.score.methods, config.select_score])
+    names = asked if asked is not None else [name for method in methods for name in SCORES[method].requires]
+    for name in names:
+        STATISTICS[name]
+    # Every selection looks at the mean probability, whatever the score.
+    return tuple(dict.fromkeys(["target_prob", *names]))
+
+
+def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> None:
+    """Record the first `record.epochs` epochs; what an interrupted or shorter recording left is built upon.
+
+    With `record.stop: stable` it ends as soon as the scores have settled. With `record.online` the workers leave the
+    score stage done, too.
+
+    A run directory that recorded other data, or with another model or recipe, is a RunError, unless `force` is given.
+    """
+    columns = statistics_of(config)
+    _check_followed(config, columns)
+    source = open_source(config.data)
+    data_settings = {
+        "data": config.data.model_dump(exclude=_PLACES, mode="json"),
+        "source": source.fingerprint(),
+    }
+    # Where nothing is recorded, a mistake in the data or the recipe can simply be put right.
+    protect = any((folder / COMMIT).exists() for folder in run.dynamics.children())
+    with run.stage("index", data_settings, force=force, protect=protect) as index_stage:
+        if not index_stage.done:
+            if force:
+                run.forget_recording()
+            index_stage.summary = _build_index(run, config, source, index_stage.fingerprint)
+    settings = {
+        "model": config.model.model_dump(mode="json"),
+        "train": config.train.model_dump(mode="json"),
+        "statistics": list(columns),
+    }
+    known = run.manifest("record")
+    more = known is not None and not enough_recorded(run, config, known["summary"]["epochs"])
+    with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=protect, more=more) as stage:
+        if stage.done:
+            return
+        if force:
+            run.forget_recording()
+        stage.summary = _record(run, config, source, columns, stage.fingerprint)
+
+
+def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
+    """Return whether a finished recording of so many epochs is what the configuration asks for.
+
+    One that has stopped is not opened again because other samples are to be kept, but where `record.stable` would not
+    have let it stop.
+    """
+    if len(DynamicsStore(run).epochs) < num_epochs:
+        # Someone took a damaged one away.
+        return False
+    if num_epochs >= config.record.epochs:
+        return True
+    if config.record.stop == "fixed" or not run.stability.exists():
+        return False
+    measured, rule = run.stability.read_json(), config.record.stable
+    if any(measured["rule"][name] != getattr(rule, name) for name in ("lag", "max_samples")):
+        return False
+    return settled_at(measured["epochs"], rule, config.score.epochs or 0) is not None
+
+
+def _check_followed(config: Config, columns: tuple[str, ...]) -> None:
+    """Raise a ConfigError where `record.stop: stable` would follow scores of a statistic that is not recorded."""
+    missing = [name for name in SCORES[config.select_score].requires if name not in columns]
+    if config.record.stop == "stable" and missing:
+        raise ConfigError(
+            f"record.statistics: {missing[0]!r} is not among {', '.join(columns)}, but record.stop: stable follows the "
+            f"scores of {config.select_score!r}, which need it; record it as well"
+        )
+
+
+def _build_index(run: RunDirectory, config: Config, source: Source, fingerprint: str) -> dict[str, Any]:
+    workers = config.scaling.num_workers or 2
+    if len(source.classes) < 2 and source.num_samples:
+        raise DataError(
+            f"the data set has one class only ({source.classes[0]!r}); a model has nothing to learn from it. "
+            "Check data.label_column"
+        )
+    index = SampleIndex.build(
+        run.index,
+        source.sample_batches(),
+        num_samples=source.num_samples,
+        num_buckets=config.record.num_buckets or default_num_buckets(source.num_samples, workers),
+        classes=source.classes,
+        fingerprint=fingerprint,
+    )
+    return {"samples": index.num_samples, "classes": index.num_classes, "buckets": index.num_buckets}
+
+
+def _record(
+    run: RunDirectory, config: Config, source: Source, columns: tuple[str, ...], fingerprint: str
+) -> dict[str, Any]:
+    ensure_ray(config.scaling)
+    workers = training_workers(config)
+    with user_errors():
+        data = load_resident(source)
+        with shown("record", total=config.record.epochs) as board:
+            job = RecordJob(config, str(run.root.address), columns, fingerprint, data, board)
+            result = fit(record_worker, job, workers, run.checkpoints, f"record-{fingerprint}", config)
+    epochs = DynamicsStore(run).epochs
+    assert epochs == list(range(result["epochs"])), f"recording ended with epochs {epochs} committed"
+    if result["settled"]:
+        logger.info("the scores have settled after %d of at most %d epochs", len(epochs), config.record.epochs)
+    return {
+        "epochs": len(epochs),
+        "stopped_by": "stable" if result["settled"] else "record.epochs",
+        "statistics": list(columns),
+        "workers": workers.count,
+        "device": result["device"],
+        "samples_per_s": result["samples_per_s"],
+        "skipped": _skipped(data),
+        "train_accuracy": result["train_accuracy"],
+    }
+
+
+def fit(
+    worker: Any, job: Any, workers: Workers, storage: Location, name: str, config: Config, num_to_keep: int | None = 3
+) -> dict[str, Any]:
+    """Run `worker(job)` on every worker by Ray Train and return rank 0's result."""
+    where: dict[str, Any] = {"storage_path": storage.path}
+    if not storage.is_local:
+        where["storage_filesystem"] = storage.filesystem
+    trainer = ray.train.torch.TorchTrainer(
+        worker,
+        train_loop_config={"job": job},
+        scaling_config=workers.scaling_config(),
+        run_config=ray.train.RunConfig(
+            name=name,
+            failure_config=ray.train.FailureConfig(max_failures=config.scaling.max_failures),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=num_to_keep),
+            **where,
+        ),
+    )
+    result: dict[str, Any] = trainer.fit().return_value
+    return result
+
+
+def _skipped(data: ResidentData) -> dict[str, Any]:
+    ids = list(data.skipped_ids)
+    if ids:
+        logger.warning("%d images could not be decoded and are left out, such as %s", len(ids), ids[:5])
+    return {"count": len(ids), "first": [str(sample_id) for sample_id in ids[:20]]}

@@ -1,0 +1,196 @@
+"""What one Ray Train worker does while recording: resume, train, record, checkpoint."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import ray.train
+import ray.train.torch
+import torch
+
+from dualprune.core import metrics
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from dualprune.data.resident import ResidentData, ResidentLoader, ResidentSplit
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.dynamics.writer import DynamicsWriter
+from dualprune.stages.record.stability_watch import StabilityWatch
+from dualprune.stages.score.running import RunningScores
+from dualprune.training import checkpoint, collectives
+from dualprune.training.loop import EpochResult, Trainer
+from dualprune.training.models.builtin import build_model
+from dualprune.training.recorder import EpochRecorder
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class RecordJob:
+    """All that a recording worker needs to know."""
+
+    config: Config
+    run: str
+    columns: tuple[str, ...]
+    fingerprint: str
+    data: ResidentData
+    board: Any
+
+
+def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Train and record from the last epoch that has both a commit and a checkpoint; return figures for the manifest."""
+    job: RecordJob = arguments["job"]
+    config, run = job.config, RunDirectory(job.run)
+    device = ray.train.torch.get_device()
+    prepare_process(config)
+    split = ResidentSplit.from_data(job.data, "train", device)
+    loader = make_loader(config, split, job.data, device, collectives.rank(), collectives.world_size())
+    torch.manual_seed(config.train.seed)
+    model = build_model(config.model, job.data.num_classes, job.data.shape[0])
+    if device.type == "cuda":
+        model = model.to(memory_format=torch.channels_last)
+    model = ray.train.torch.prepare_model(model)
+    trainer = Trainer(model, config.train, config.train.epochs * loader.num_steps, device)
+    store = DynamicsStore(run)
+    writer = DynamicsWriter(run.dynamics, store.index, job.columns, job.fingerprint)
+    first = _resume(trainer, store, writer, run, job)
+    capacity = loader.num_steps * -(-config.train.batch_size // collectives.world_size())
+    scores = RunningScores.from_config(config, store.index, job.columns)
+    recorder = EpochRecorder(writer, capacity, device, scores)
+    watch = _watch(run, config, store, scores)
+    for epoch in range(first):
+        recorder.replay(store, epoch)
+        if watch is not None:
+            recorder.commit()
+            watch.after(epoch)
+    started = time.monotonic()
+    accuracy = None
+    num_epochs = first
+    while num_epochs < config.record.epochs and (watch is None or watch.settled is None):
+        epoch, num_epochs = num_epochs, num_epochs + 1
+        epoch_started = time.monotonic()
+        result = trainer.train_epoch(loader, epoch, recorder.record)
+        accuracy = result.accuracy
+        trained_s = time.monotonic() - epoch_started
+        recorder.end_epoch(epoch)
+        note = f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}"
+        last = num_epochs == config.record.epochs
+        if watch is not None and watch.measures(epoch):
+            # At once: to stop an epoch earlier is worth more than to write while the next one trains.
+            recorder.commit()
+            watch.after(epoch)
+            last = last or watch.settled is not None
+            note = ", ".join(filter(None, [note, watch.words()]))
+        if collectives.rank() == 0:
+            planned = num_epochs if last else config.record.epochs
+            _publish(run, epoch, planned, result, store.num_samples / trained_s, recorder.commit_s)
+            job.board.set.remote(num_epochs, note)
+        if last:
+            recorder.commit()
+        if last or num_epochs % config.record.checkpoint_every == 0:
+            _report(trainer, epoch, result.loss)
+    recorder.close()
+    trained = (num_epochs - first) * store.num_samples
+    trained_s = time.monotonic() - started
+    if scores is not None:
+        scores.write(run, config, num_epochs)
+    return {
+        "epochs": num_epochs,
+        "settled": watch is not None and watch.settled is not None,
+        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+        # None where a restart found all epochs there.
+        "samples_per_s": round(trained / trained_s, 1) if trained else None,
+        "train_accuracy": accuracy,
+    }
+
+
+def _watch(
+    run: RunDirectory, config: Config, store: DynamicsStore, scores: RunningScores | None
+) -> StabilityWatch | None:
+    if config.record.stop == "stable":
+        assert scores is not None, "the configuration is checked for scores to follow"
+        return StabilityWatch(run, config, store.index, scores)
+    if collectives.rank() == 0:
+        # What an earlier recording measured is not gone on with.
+        run.stability.delete()
+    return None
+
+
+def prepare_process(config: Config) -> None:
+    """Set this process's threads and number formats."""
+    torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
+    torch.backends.cudnn.benchmark = True
+    torch.set_float32_matmul_precision("high")
+
+
+def make_loader(
+    config: Config,
+    split: ResidentSplit,
+    data: ResidentData,
+    device: torch.device,
+    rank: int,
+    world_size: int,
+    **changes: Any,
+) -> ResidentLoader:
+    """Return the training loader of a rank; `changes` replace the recipe's values."""
+    values: dict[str, Any] = {
+        "batch_size": config.train.batch_size,
+        "seed": config.train.seed,
+        "augment": config.train.augment,
+        "crop_padding": config.train.crop_padding,
+        **changes,
+    }
+    return ResidentLoader(
+        split, rank=rank, world_size=world_size, mean=data.mean, std=data.std, device=device, **values
+    )
+
+
+def _resume(trainer: Trainer, store: DynamicsStore, writer: DynamicsWriter, run: RunDirectory, job: RecordJob) -> int:
+    """Bring every rank to the same state and return the epoch to go on with."""
+    found = None
+    if collectives.rank() == 0:
+        ours = {e for e, commit in store.commits.items() if commit["fingerprint"] == job.fingerprint}
+        # Where an epoch in the middle was lost, all from there on is recorded again.
+        epochs = set(itertools.takewhile(lambda e: e in ours, itertools.count()))
+        folder = run.checkpoints / f"record-{job.fingerprint}"
+        found = checkpoint.newest_whole(folder, epochs)
+        writer.discard_from(found[0] + 1 if found else 0)
+    found = collectives.from_rank_zero(found)
+    if found is None:
+        return 0
+    epoch, place = found
+    checkpoint.restore(trainer, place)
+    logger.info("recording goes on after epoch %d", epoch)
+    return int(epoch) + 1
+
+
+def _publish(
+    run: RunDirectory, epoch: int, planned: int, result: EpochResult, samples_per_s: float, commit_s: float
+) -> None:
+    values = {
+        "dualprune_epoch": epoch,
+        "dualprune_epochs_planned": planned,
+        "dualprune_samples_per_second": samples_per_s,
+        "dualprune_loss": result.loss,
+        "dualprune_train_accuracy": result.accuracy,
+        "dualprune_commit_seconds": commit_s,
+    }
+    for name, value in values.items():
+        metrics.gauge(name, value, run=str(run))
+
+
+def _report(trainer: Trainer, epoch: int, loss: float) -> None:
+    # Every rank reports, or the others wait for ever; rank 0's checkpoint and folder name count.
+    metrics = {"epoch": epoch, "loss": loss}
+    if collectives.rank() > 0:
+        ray.train.report(metrics)
+        return
+    with checkpoint.written(trainer, epoch) as folder:
+        ray.train.report(
+            metrics,
+            checkpoint=ray.train.Checkpoint.from_directory(str(folder)),
+            checkpoint_dir_name=checkpoint.checkpoint_name(epoch),
+        )

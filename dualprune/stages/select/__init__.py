@@ -1,0 +1,1 @@
+"""The select stage: draws the kept samples of a run from its scores."""

@@ -1,0 +1,119 @@
+"""The scores of a run, looked at bucket by bucket on the cluster; columns are read when a question needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from dualprune.cluster.tasks import over_buckets
+from dualprune.core.run import RunDirectory
+from dualprune.dynamics.layout import bucket_name
+from dualprune.errors import DataError
+from dualprune.selection.engine.ranking import BLOCK_ROWS, Part
+from dualprune.stages.select.groups import Groups
+
+
+@dataclass(frozen=True)
+class Scores:
+    """One score method's samples of a run, in buckets, with the groups that quotas are about."""
+
+    run: str
+    method: str
+    num_buckets: int
+    groups: Groups | None = field(default=None)
+
+    def each(self, function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
+        """Give function(parts) of each bucket, in their order."""
+        return self.each_bucket(partial(_of_parts, function))
+
+    def each_bucket(self, function: Callable[[Bucket], Any]) -> Iterator[Any]:
+        """Give function(bucket) of each bucket, in their order."""
+        return over_buckets(partial(_of_bucket, self, function), range(self.num_buckets), light=True)
+
+
+class Bucket:
+    """One bucket of `Scores`; open while its columns are read."""
+
+    def __init__(self, scores: Scores, number: int, file: pq.ParquetFile) -> None:
+        self.number = number
+        self._scores, self._file = scores, file
+
+    def column(self, name: str) -> Any:
+        """Return a whole column: numpy, or Arrow where it holds strings."""
+        # Other tasks use the other cores.
+        return self._checked(name, self._file.read(columns=[name], use_threads=False)[name])
+
+    def parts(self) -> Iterator[Part]:
+        """Give the bucket's samples, some at a time: one part at least, so that what is made of it has its columns."""
+        if not self._file.metadata.num_rows:
+            yield Part(self.column, 0, 0)
+        wanted: list[str] = []
+        for number in range(self._file.num_row_groups):
+            rows = int(self._file.metadata.row_group(number).num_rows)
+            group = _RowGroup(partial(self._read, number), wanted)
+            for start in range(0, rows, BLOCK_ROWS):
+                yield Part(partial(self._column_of, group), start, min(start + BLOCK_ROWS, rows))
+
+    def _read(self, number: int, names: list[str]) -> dict[str, Any]:
+        table = self._file.read_row_group(number, columns=names, use_threads=False)
+        return {name: self._checked(name, table[name]) for name in names}
+
+    def _column_of(self, group: _RowGroup, name: str) -> Any:
+        groups = self._scores.groups
+        if name != "group":
+            return group.column(name)
+        assert groups is not None, "questions about groups come with groups"
+        if groups.place is None:
+            return group.column("label")
+        return self._groups[group.column("position") - self.number * groups.bucket_rows]
+
+    @cached_property
+    def _groups(self) -> NDArray[np.int64]:
+        groups = self._scores.groups
+        assert groups is not None, "questions about groups come with groups"
+        return groups.read(self.number)
+
+    def _checked(self, name: str, column: pa.ChunkedArray) -> Any:
+        # Combining copies even where there is nothing to combine.
+        values = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+        if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+            return values
+        array = values.to_numpy(zero_copy_only=False)
+        # A sum is faster to make, and finite unless a value is not, or the values are huge.
+        if name == "score" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
+            raise DataError(
+                f"scores of {self._scores.method} in bucket {self.number} are not all finite; score again with --force"
+            )
+        return array
+
+
+class _RowGroup:
+    """Columns of a row group, read when they are asked for; those that a row group before was asked for, together."""
+
+    def __init__(self, read: Callable[[list[str]], dict[str, Any]], wanted: list[str]) -> None:
+        self._read, self._wanted = read, wanted
+        self._columns = read(wanted) if wanted else {}
+
+    def column(self, name: str) -> Any:
+        """Return a column."""
+        if name not in self._columns:
+            self._wanted.append(name)
+            self._columns |= self._read([name])
+        return self._columns[name]
+
+
+def _of_parts(function: Callable[[Iterable[Part]], Any], bucket: Bucket) -> Any:
+    return function(bucket.parts())
+
+
+def _of_bucket(scores: Scores, function: Callable[[Bucket], Any], number: int) -> Any:
+    place = RunDirectory(scores.run).scores(scores.method) / bucket_name(number)
+    with place.open_input() as stream:
+        return function(Bucket(scores, number, pq.ParquetFile(stream)))

@@ -1,0 +1,105 @@
+"""Finds samples with identical image bytes, without bringing all digests to one place.
+
+duplicates/duplicates.parquet   sample_id, position, duplicate_of: all but the first by id of each set of equal images
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualprune.cluster.tasks import over_buckets
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
+from dualprune.data.source import Source, open_source
+from dualprune.dynamics.index import SampleIndex
+
+# Digests of about so many samples are compared at a time.
+RANGE_SAMPLES = 1 << 22
+SCHEMA = pa.schema({"digest": pa.binary(16), "position": pa.int64()})
+
+
+def find_duplicates(run: RunDirectory, config: Config, index: SampleIndex) -> np.ndarray:
+    """Return the positions of samples whose image another sample of a smaller id has too, int64 ascending."""
+    folder = run.root / "duplicates"
+    with run.stage("duplicates", {}, [index.fingerprint]) as stage:
+        if not stage.done:
+            folder.delete()
+            table = _find(open_source(config.data), index, folder / "digests")
+            (folder / "digests").delete()
+            (folder / "duplicates.parquet").write_table(table)
+            stage.summary = {"duplicates": table.num_rows}
+    return np.sort(np.asarray((folder / "duplicates.parquet").read_table(["position"])["position"]))
+
+
+def _find(source: Source, index: SampleIndex, scratch: Location) -> pa.Table:
+    num_chunks = len(source.chunks("train"))
+    num_ranges = max(1, -(-index.num_samples // RANGE_SAMPLES))
+    for _ in over_buckets(partial(_write_digests, source, scratch, num_ranges), range(num_chunks)):
+        pass
+    sets = [equal for found in over_buckets(partial(_equal, scratch, num_chunks), range(num_ranges)) for equal in found]
+    positions = np.unique(np.concatenate([*sets, np.zeros(0, dtype=np.int64)]))
+    buckets = np.unique(positions // index.bucket_rows).tolist()
+    ids: dict[int, int | str] = {}
+    for found in over_buckets(partial(_ids, index, positions), buckets):
+        ids.update(found)
+    later = []
+    for equal in sets:
+        first, *others = sorted((ids[int(position)], int(position)) for position in equal)
+        later += [(sample_id, position, first[0]) for sample_id, position in others]
+    later.sort(key=lambda row: row[1])
+    id_type = pa.int64() if index.id_type == "int64" else pa.string()
+    columns = list(zip(*later, strict=True)) or [(), (), ()]
+    return pa.table(
+        {
+            "sample_id": pa.array(columns[0], type=id_type),
+            "position": pa.array(columns[1], type=pa.int64()),
+            "duplicate_of": pa.array(columns[2], type=id_type),
+        }
+    )
+
+
+def _write_digests(source: Source, scratch: Location, num_ranges: int, number: int) -> int:
+    """Write a chunk's digests, one row group a range of digests, so that a range is read without the others."""
+    chunk = source.chunks("train")[number]
+    images = source.image_bytes(chunk)
+    known = [row for row, image in enumerate(images) if image is not None]
+    digests = [hashlib.blake2b(images[row] or b"", digest_size=16).digest() for row in known]
+    ranges = np.array([int.from_bytes(digest[:4], "big") * num_ranges >> 32 for digest in digests], dtype=np.int64)
+    table = pa.table([pa.array(digests, pa.binary(16)), chunk.start + np.array(known, dtype=np.int64)], schema=SCHEMA)
+    if scratch.is_local:
+        scratch.filesystem.create_dir(scratch.path)
+    file = scratch / f"chunk={number:06d}.parquet"
+    with file.filesystem.open_output_stream(file.path) as stream, pq.ParquetWriter(stream, SCHEMA) as writer:
+        for part in range(num_ranges):
+            writer.write_table(table.filter(pa.array(ranges == part)))
+    return len(known)
+
+
+def _equal(scratch: Location, num_chunks: int, part: int) -> list[np.ndarray]:
+    """Return the positions of each set of equal images in a range of digests."""
+    tables = []
+    for number in range(num_chunks):
+        with (scratch / f"chunk={number:06d}.parquet").open_input() as stream:
+            tables.append(pq.ParquetFile(stream).read_row_group(part))
+    table = pa.concat_tables(tables)
+    if not table.num_rows:
+        return []
+    # Two whole numbers: they are compared faster than bytes.
+    digests = np.frombuffer(b"".join(table["digest"].to_pylist()), dtype=np.uint64).reshape(-1, 2)
+    order = np.lexsort(digests.T)
+    digests = digests[order]
+    begins = np.flatnonzero((digests[1:] != digests[:-1]).any(axis=1)) + 1
+    return [equal for equal in np.split(np.asarray(table["position"])[order], begins) if len(equal) > 1]
+
+
+def _ids(index: SampleIndex, positions: np.ndarray, bucket: int) -> dict[int, int | str]:
+    start, stop = index.bucket_range(bucket)
+    here = positions[(positions >= start) & (positions < stop)]
+    ids = index.read_bucket(bucket)["sample_id"].take(pa.array(here - start))
+    return dict(zip(here.tolist(), ids.to_pylist(), strict=True))

@@ -1,0 +1,98 @@
+"""The groups of quotas: the label, or a column of the Parquet source, laid out by position once.
+
+groups/column=<name>/bucket=00003.parquet   value, as text, in position order
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from dualprune.cluster.tasks import over_buckets
+from dualprune.core.config import Config
+from dualprune.core.registry import nearest
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
+from dualprune.data.source import Source, open_source
+from dualprune.dynamics.index import SampleIndex
+from dualprune.dynamics.layout import bucket_name
+from dualprune.errors import ConfigError
+
+MOST_GROUPS = 100_000
+MISSING = "(missing)"
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Names of the groups, and where each sample's is found; no place: its label says it."""
+
+    names: tuple[str, ...]
+    place: Location | None = None
+    bucket_rows: int = 0
+
+    def read(self, bucket: int) -> np.ndarray:
+        """Return the group at each position of a bucket, int64 [bucket_rows], the last bucket's shorter."""
+        assert self.place is not None
+        values = (self.place / bucket_name(bucket)).read_table(["value"])["value"]
+        codes = pc.index_in(values, value_set=pa.array(self.names, type=pa.string()))
+        return np.asarray(codes).astype(np.int64)
+
+
+def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups | None:
+    """Return the groups that `select.balance` is about; None where it asks for nothing."""
+    balance = config.select.balance
+    if not balance.active:
+        return None
+    if balance.by == "label":
+        return Groups(tuple(index.classes))
+    place = run.root / "groups" / f"column={quote(balance.by, safe='')}"
+    with run.stage(f"groups.{quote(balance.by, safe='')}", {"column": balance.by}, [index.fingerprint]) as stage:
+        if not stage.done:
+            source = open_source(config.data)
+            _check_column(source, balance.by)
+            place.delete()
+            work = partial(_lay_out, source, balance.by, index, place)
+            names: set[str] = set()
+            for found in over_buckets(work, range(index.num_buckets)):
+                names.update(found)
+                if len(names) > MOST_GROUPS:
+                    raise ConfigError(
+                        f"select.balance.by: {balance.by!r} has more than {MOST_GROUPS} values; choose another column"
+                    )
+            stage.summary = {"groups": sorted(names)}
+    return Groups(tuple(stage.summary["groups"]), place, index.bucket_rows)
+
+
+def _check_column(source: Source, column: str) -> None:
+    chunks = source.chunks("train")
+    table = source.read_table(chunks[0]) if chunks else None
+    if table is None:
+        raise ConfigError(
+            f"select.balance.by: {column!r}: the source {source.config.source!r} is no table with further columns; "
+            "use label, or a Parquet source"
+        )
+    if column not in table.column_names:
+        raise ConfigError(
+            f"select.balance.by: the source has no column {column!r}; it has: {', '.join(table.column_names)}"
+            f"{nearest(column, table.column_names)}"
+        )
+
+
+def _lay_out(source: Source, column: str, index: SampleIndex, place: Location, bucket: int) -> list[str]:
+    start, stop = index.bucket_range(bucket)
+    pieces: list[Any] = []
+    for chunk in source.chunks("train"):
+        first, last = max(start, chunk.start), min(stop, chunk.start + chunk.num_rows)
+        if first < last:
+            table = source.read_table(chunk, [column])
+            assert table is not None, "a table source stays one"
+            pieces.extend(table[column].slice(first - chunk.start, last - first).cast(pa.string()).chunks)
+    values = pc.fill_null(pa.chunked_array(pieces, type=pa.string()), MISSING)
+    (place / bucket_name(bucket)).write_table(pa.table({"value": values}), compression="zstd")
+    return [str(value) for value in pc.unique(values).to_pylist()]

@@ -1,0 +1,164 @@
+"""The select stage: draws the samples to keep from the scores, exactly, without bringing them to the driver.
+
+selections/<name>/kept.parquet/*.parquet   sample_id, position, label, score, weight, inclusion; in position order
+selections/<name>/selection.json           method, parameters, counts per class, seed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualprune.cluster.session import ensure_ray, user_errors
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory, Stage
+from dualprune.core.storage import Location, fingerprint
+from dualprune.dynamics.index import SampleIndex
+from dualprune.dynamics.layout import bucket_name
+from dualprune.selection.engine.drawing import Constraints, Drawn, draw_all
+from dualprune.selection.engine.question import no_positions
+from dualprune.selection.engine.ranking import Part
+from dualprune.selection.engine.screen import possibly_kept
+from dualprune.selection.sampler import SAMPLERS
+from dualprune.stages.score.files import fast_encoding, without_nulls
+from dualprune.stages.score.surveys import known_survey
+from dualprune.stages.select.bucketed import Bucket, Scores
+from dualprune.stages.select.duplicates import find_duplicates
+from dualprune.stages.select.groups import find_groups
+from dualprune.stages.select.id_files import check_apart, positions_of, read_ids
+
+KEPT = "kept.parquet"
+COLUMNS = ["sample_id", "position", "label", "score"]
+
+
+def selection_names(config: Config) -> list[str]:
+    """Return the names of the selections that the configuration draws, one a ratio."""
+    select = config.select
+    if select.name is not None:
+        return [select.name]
+    if not SAMPLERS[select.method].has_ratio:
+        return [select.method]
+    return [f"{select.method}-{ratio:g}" for ratio in select.ratios]
+
+
+def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> None:
+    """Draw every ratio of the configuration, all in the same passes over the scores."""
+    select, score = config.select, config.select_score
+    scored = run.require(f"score.{score}", "score")
+    ratios = select.ratios if SAMPLERS[select.method].has_ratio else select.ratios[:1]
+    index = SampleIndex.load(run.index)
+    ids = _id_files(config, index)
+    inputs = [scored["fingerprint"], *(fingerprint(values.to_pylist()) for values in ids.values())]
+    with ExitStack() as stages:
+        pending: dict[float, tuple[str, Stage]] = {}
+        for name, ratio in zip(selection_names(config), ratios, strict=True):
+            settings = {**select.model_dump(mode="json", exclude={"name", "ratio"}), "ratio": ratio, "score": score}
+            if select.nested:
+                settings["within"] = sorted(smaller for smaller in set(ratios) if smaller < ratio)
+            stage = stages.enter_context(run.stage(f"select.{name}", settings, inputs, force=force))
+            if not stage.done:
+                pending[ratio] = name, stage
+        if pending:
+            ensure_ray(config.scaling)
+            with user_errors():
+                scores, constraints = prepare(run, config, index, ids)
+                wanted = ratios if select.nested else list(pending)
+                known = known_survey(run.scores(score))
+                drawn = dict(zip(wanted, draw_all(scores.each, select, wanted, constraints, known), strict=True))
+                facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
+            for name, stage in pending.values():
+                stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}
+
+
+def _id_files(config: Config, index: SampleIndex) -> dict[str, pa.Array]:
+    paths = {"always_keep": config.select.always_keep, "never_keep": config.select.never_keep}
+    return {key: read_ids(path, f"select.{key}", index) for key, path in paths.items() if path is not None}
+
+
+def prepare(
+    run: RunDirectory, config: Config, index: SampleIndex, ids: dict[str, pa.Array] | None = None
+) -> tuple[Scores, Constraints]:
+    """Return the scores to select from and the constraints of `config.select`, with ids as positions."""
+    select = config.select
+    ids = _id_files(config, index) if ids is None else ids
+    groups = find_groups(run, config, index)
+    scores = Scores(str(run.root.address), config.select_score, index.num_buckets, groups)
+    forced, excluded = (
+        positions_of(scores, ids[key], str(getattr(select, key)), f"select.{key}") if key in ids else no_positions()
+        for key in ("always_keep", "never_keep")
+    )
+    check_apart(forced, excluded)
+    if select.deduplicate:
+        excluded = np.union1d(excluded, find_duplicates(run, config, index))
+    return scores, Constraints(forced, excluded, groups.names if groups else ("",))
+
+
+def _write(
+    run: RunDirectory, config: Config, scores: Scores, index: SampleIndex, drawn: dict[str, Drawn]
+) -> dict[str, dict[str, Any]]:
+    """Write the selections, and return by name what each one's `selection.json` holds."""
+    places = [run.selection(name) / KEPT for name in drawn]
+    for place in places:
+        place.delete()
+        if place.is_local:
+            place.filesystem.create_dir(place.path)
+    per_class = np.zeros((len(drawn), index.num_classes), dtype=np.int64)
+    for counts in scores.each_bucket(partial(_write_bucket, list(drawn.values()), places, index.num_classes)):
+        per_class += counts
+    select = config.select
+    result = {}
+    for (name, one), counts in zip(drawn.items(), per_class, strict=True):
+        assert counts.sum() == one.num_kept, f"kept {counts.sum()} samples, expected {one.num_kept}"
+        result[name] = {
+            "name": name,
+            "method": select.method,
+            "score_method": scores.method,
+            "ratio": one.ratio,
+            "seed": select.seed,
+            "parameters": one.parameters,
+            "constraints": _constraints(config),
+            "num_samples": one.num_samples,
+            "num_candidates": one.num_candidates,
+            "num_kept": one.num_kept,
+            "kept_per_class": dict(zip(index.classes, counts.tolist(), strict=True)),
+        }
+        (run.selection(name) / "selection.json").write_json(result[name])
+    return result
+
+
+def _constraints(config: Config) -> dict[str, Any]:
+    select = config.select
+    given = select.model_dump(mode="json", include={"always_keep", "never_keep", "deduplicate", "nested"})
+    found = {key: value for key, value in given.items() if value}
+    return {**found, **({"balance": select.balance.model_dump(mode="json")} if select.balance.active else {})}
+
+
+def _write_bucket(drawn: Sequence[Drawn], places: Sequence[Location], num_classes: int, bucket: Bucket) -> np.ndarray:
+    """Write a bucket's kept samples of each selection, and return their numbers by class, int64 [selections, C]."""
+    tables: list[list[pa.Table]] = [[] for _ in drawn]
+    decisions = [one.decision for one in drawn]
+    for whole in bucket.parts():
+        part = possibly_kept(whole, decisions)
+        for one, pieces in zip(drawn, tables, strict=True):
+            pieces.append(_kept_rows(one, part.take(np.flatnonzero(one.decision.keeps(part)))))
+    counts = np.zeros((len(drawn), num_classes), dtype=np.int64)
+    for place, pieces, into in zip(places, tables, counts, strict=True):
+        table = without_nulls(pa.concat_tables(pieces))
+        into += np.bincount(table["label"], minlength=num_classes)
+        file = place / bucket_name(bucket.number)
+        with file.filesystem.open_output_stream(file.path) as stream:
+            pq.write_table(table, stream, **fast_encoding(table.schema))
+    return counts
+
+
+def _kept_rows(one: Drawn, kept: Part) -> pa.Table:
+    columns = {name: getattr(kept, name) for name in COLUMNS}
+    weight = one.decision.question.draw.weight(kept)
+    inclusion = one.decision.inclusion(kept, one.cells_drawn, one.cells_candidates)
+    return pa.table({**columns, "weight": weight, "inclusion": inclusion})

@@ -1,0 +1,46 @@
+"""A trial of several workers: Ray Train inside of Ray Tune; it starts anew for each trial, so it is for long ones."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import ray.train
+import ray.train.torch
+from ray import tune
+from ray.tune.integration.ray_train import TuneReportCallback
+
+from dualprune.core.storage import Location
+from dualprune.stages.record.stage import Workers
+from dualprune.stages.tune.trial import Plan, point_of
+from dualprune.stages.tune.worker import Worker
+
+
+def nested_trial(config: dict[str, Any], plan: Plan, workers: Workers, storage: Location) -> None:
+    """Run one trial on `workers`; Ray Train's reports become those of the trial."""
+    point = point_of(config)
+    known = plan.known(point)
+    if known is not None:
+        tune.report(known)
+        return
+    trainer = ray.train.torch.TorchTrainer(
+        _train,
+        train_loop_config={"plan": plan, "point": point},
+        scaling_config=workers.scaling_config(),
+        run_config=ray.train.RunConfig(
+            # A name of its own: Ray Train would take up a run of the same name.
+            name=f"train-{uuid.uuid4().hex[:8]}",
+            storage_path=storage.path,
+            storage_filesystem=None if storage.is_local else storage.filesystem,
+            callbacks=[TuneReportCallback()],
+        ),
+    )
+    trainer.fit()
+
+
+def _train(arguments: dict[str, Any]) -> None:
+    plan: Plan = arguments["plan"]
+    worker = Worker(plan.shop, ray.train.torch.get_device(), ray.train.torch.prepare_model)
+    # Every rank draws the same samples and reports; rank 0's numbers, which are of all ranks, count.
+    for result in plan.results(worker, arguments["point"]):
+        ray.train.report(result)

@@ -1,0 +1,102 @@
+"""Scores for trials: each (method, its parameters, epochs) is computed once from the store and shared by all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+from numpy.typing import NDArray
+
+from dualprune.core.config import Config
+from dualprune.core.storage import fingerprint
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.errors import ConfigError
+from dualprune.scores.score import SCORES, ScoreMethod
+from dualprune.stages.score.files import score_tables
+from dualprune.stages.score.stage import chosen_epochs, scored_blocks
+
+COLUMNS = ["sample_id", "label", "position", "score", "mean_prob"]
+
+
+@dataclass(frozen=True)
+class ScoreRequest:
+    """What a score depends on: the method with its parameters, the epochs used, what to do with NaN."""
+
+    method: str
+    built: ScoreMethod
+    epochs: int | None
+    on_nan: str
+
+    @classmethod
+    def of(cls, config: Config) -> ScoreRequest:
+        """Return what `config` selects by."""
+        name = config.select_score
+        return cls(name, SCORES[name].from_config(config.score), config.score.epochs, config.score.on_nan)
+
+    @property
+    def key(self) -> str:
+        """Equal for equal scores."""
+        return fingerprint([self.method, self.built.parameters, self.epochs, self.on_nan])
+
+
+def compute_scores(run: str, excluded: NDArray[np.int64] | None, request: ScoreRequest) -> pa.Table:
+    """Return sample_id, label, position, score and mean_prob of all samples with a score, in position order.
+
+    The positions in `excluded` are left out.
+    """
+    store = DynamicsStore(run)
+    epochs = chosen_epochs(store, request.epochs)
+    methods = {request.method: request.built}
+    tables = [
+        score_tables(block, bucket, epochs, request.on_nan)[request.method]
+        for bucket in range(store.num_buckets)
+        for block in scored_blocks(store, bucket, methods, epochs)
+    ]
+    table = pa.concat_tables(tables).select(COLUMNS)
+    if excluded is not None:
+        table = table.filter(pa.array(~np.isin(np.asarray(table["position"]), excluded)))
+    return table.combine_chunks()
+
+
+def check_methods(run: str, methods: Sequence[str]) -> None:
+    """Raise a ConfigError where a method needs a statistic that the run has not recorded."""
+    recorded = DynamicsStore(run).columns
+    for name in methods:
+        missing = [column for column in SCORES[name].requires if column not in recorded]
+        if missing:
+            raise ConfigError(
+                f"select.score: {name} needs the statistic {missing[0]!r}, and {run} has recorded: "
+                f"{', '.join(recorded)}; record it by naming {name} in score.methods"
+            )
+
+
+def _called(compute: Callable[[ScoreRequest], Any], request: ScoreRequest) -> Any:
+    return compute(request)
+
+
+class ScoreCache:
+    """An actor that has each score computed when it is first asked for, and gives references to all who ask."""
+
+    def __init__(self, compute: Callable[[ScoreRequest], Any]) -> None:
+        # No CPU is asked for: trials may hold them all, and wait for this.
+        self._task = ray.remote(num_cpus=0)(_called)
+        self._compute = ray.put(compute)
+        self._found: dict[str, Any] = {}
+        self._computed: Counter[str] = Counter()
+
+    def get(self, request: ScoreRequest) -> list[Any]:
+        """Return a list of one reference to the scores; by itself, it would come as what it refers to."""
+        key = request.key
+        if key not in self._found:
+            self._found[key] = self._task.remote(self._compute, request)
+            self._computed[key] += 1
+        return [self._found[key]]
+
+    def computed(self) -> dict[str, int]:
+        """Return how often each key was computed."""
+        return dict(self._computed)

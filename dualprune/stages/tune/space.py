@@ -1,0 +1,238 @@
+"""The search space: `tune.space` in; domains of dotted keys, and the configuration at a point of them, out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optuna
+
+from dualprune.core.config import Config, EvaluateConfig, ScoreConfig, Section, SelectConfig
+from dualprune.core.config_file import make_config
+from dualprune.core.registry import nearest
+from dualprune.errors import ConfigError
+from dualprune.stages.pipeline import check_names
+
+# A dotted key of the configuration and its value, for each key of the space.
+Point = dict[str, Any]
+
+KINDS = {
+    "uniform": "[low, high]",
+    "loguniform": "[low, high]",
+    "quniform": "[low, high, step]",
+    "int": "[low, high], both included",
+    "choice": "a list of values",
+    "grid": "a list of values",
+}
+LISTED = ("choice", "grid")
+# What may be searched: a section's keys without those that a sweep has another place for, with the reason.
+SEARCHED: dict[str, type[Section]] = {"select": SelectConfig, "score": ScoreConfig, "evaluate": EvaluateConfig}
+REFUSED = {
+    "data": "it changes what is recorded, and a sweep works on one recording",
+    "model": "it changes what is recorded, and a sweep works on one recording",
+    "train": "it changes what is recorded, and a sweep works on one recording",
+    "record": "it changes what is recorded; search score.epochs, the part of the recorded epochs that is used",
+    "export": "it does not change which samples are kept",
+    "scaling": "it does not change which samples are kept",
+    "tune": "it says how to search",
+    "score.methods": "search select.score, the method to select by",
+    "score.on_nan": "it does not change scores",
+    "select.name": "each point is named by the sweep",
+    "select.seed": "a sweep takes its seeds from tune.seeds",
+    "select.nested": "a trial has one ratio",
+    "select.always_keep": "a sweep draws without the constraints of files",
+    "select.never_keep": "a sweep draws without the constraints of files",
+    "select.deduplicate": "a sweep draws without the constraints of files",
+    **{
+        f"evaluate.{key}": "only evaluate.epochs, batch_size and budget say how a trial trains"
+        for key in EvaluateConfig.model_fields
+        if key not in ("epochs", "batch_size", "budget")
+    },
+}
+
+
+@dataclass(frozen=True)
+class Domain:
+    """The values that one key can take: listed ones, or a range of numbers."""
+
+    kind: str
+    values: tuple[Any, ...]
+
+    @property
+    def listed(self) -> tuple[Any, ...] | None:
+        """All values, where they can be counted; else None."""
+        if self.kind in LISTED:
+            return self.values
+        if self.kind == "int":
+            return tuple(range(self.values[0], self.values[1] + 1))
+        if self.kind == "quniform":
+            low, high, step = self.values
+            return tuple(low + step * i for i in range(int((high - low) / step + 1e-9) + 1))
+        return None
+
+    @property
+    def extremes(self) -> tuple[Any, ...]:
+        """The values that must be valid, so that all are: each listed one, or the ends and what lies between."""
+        if self.kind in LISTED:
+            return self.values
+        low, high = self.values[:2]
+        # A key that takes whole numbers alone does not take this one.
+        return (low, high, low + 0.381966 * (high - low)) if self.kind in ("uniform", "loguniform") else (low, high)
+
+    def distribution(self) -> optuna.distributions.BaseDistribution:
+        """Return Optuna's form of it."""
+        if self.kind in LISTED:
+            return optuna.distributions.CategoricalDistribution(self.values)
+        if self.kind == "int":
+            return optuna.distributions.IntDistribution(*self.values)
+        if self.kind == "quniform":
+            values = self.listed
+            assert values is not None
+            return optuna.distributions.FloatDistribution(values[0], values[-1], step=self.values[2])
+        return optuna.distributions.FloatDistribution(*self.values, log=self.kind == "loguniform")
+
+    def sample(self, rng: np.random.Generator) -> Any:
+        """Draw a value."""
+        if self.listed is not None:
+            return self.listed[int(rng.integers(len(self.listed)))]
+        low, high = self.values
+        if self.kind == "loguniform":
+            return float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        return float(rng.uniform(low, high))
+
+
+Space = dict[str, Domain]
+
+
+def parse_space(config: Config) -> Space:
+    """Return the domains of `config.tune.space`, every value of which gives a valid configuration.
+
+    Raises:
+        ConfigError: the space is empty, names a key that is unknown or cannot be searched, or holds a value that the
+            key cannot take, by itself or together with another key's.
+    """
+    if not config.tune.space:
+        raise ConfigError("config.tune.space: it is empty; name what to search, such as select.c_d: {uniform: [1, 12]}")
+    space = {}
+    for key, written in config.tune.space.items():
+        _check_key(key)
+        space[key] = _domain(key, written)
+    check_windows(config, space, config.record.epochs)
+    # Others stay where a window fits into the epochs.
+    usual = {"score.window": min, "score.epochs": max}
+    middle = {key: usual.get(key, lambda v: v[0])(domain.extremes) for key, domain in space.items()}
+    for key, domain in space.items():
+        for value in domain.extremes:
+            try:
+                check_names(config_at(config, {**middle, key: value}))
+            except ConfigError as error:
+                raise ConfigError(f"config.tune.space.{key}: {value!r} cannot be used: {error}") from None
+    return space
+
+
+def config_at(config: Config, point: Mapping[str, Any]) -> Config:
+    """Return the checked configuration of a point; a ConfigError names the key that is wrong."""
+    values = config.model_dump(mode="json")
+    values["select"]["name"] = None
+    for key, value in point.items():
+        section, _, rest = key.partition(".")
+        target = values[section]
+        *way, last = rest.split(".")
+        for part in way:
+            target = target[part]
+        target[last] = value
+    return make_config(values)
+
+
+def grid_points(space: Space) -> list[Point]:
+    """Return every combination of a space whose values can be counted; a ConfigError names a key where they cannot."""
+    lists = []
+    for key, domain in space.items():
+        if domain.listed is None:
+            raise ConfigError(
+                f"config.tune.space.{key}: a grid search cannot go through all values of {domain.kind}; "
+                "use choice, grid, int or quniform, or tune.search: random"
+            )
+        lists.append(domain.listed)
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*lists)]
+
+
+def random_points(space: Space, number: int, seed: int) -> list[Point]:
+    """Return points drawn by chance; the first ones of a longer list are those of a shorter."""
+    rng = np.random.default_rng(seed)
+    return [{key: domain.sample(rng) for key, domain in space.items()} for _ in range(number)]
+
+
+def _check_key(key: str) -> None:
+    section = key.partition(".")[0]
+    known = _known_keys()
+    reason = REFUSED.get(section, REFUSED.get(key))
+    if reason is not None:
+        raise ConfigError(f"config.tune.space.{key}: it cannot be searched, as {reason}")
+    if key not in known:
+        raise ConfigError(f"config.tune.space.{key}: unknown key; there are: {', '.join(known)}{nearest(key, known)}")
+
+
+def _known_keys() -> list[str]:
+    names = [f"{section}.{field}" for section, model in SEARCHED.items() for field in model.model_fields]
+    names += [f"select.balance.{field}" for field in type(SelectConfig().balance).model_fields]
+    return [name for name in names if name not in REFUSED and name != "select.balance"]
+
+
+def _domain(key: str, written: Mapping[str, Sequence[Any]]) -> Domain:
+    name = f"config.tune.space.{key}"
+    if len(written) != 1:
+        raise ConfigError(f"{name}: {dict(written)!r} has {len(written)} kinds; expected one of {', '.join(KINDS)}")
+    [(kind, given)] = written.items()
+    if kind not in KINDS:
+        raise ConfigError(f"{name}.{kind}: unknown kind; there are: {', '.join(KINDS)}{nearest(kind, KINDS)}")
+    values = tuple(given)
+    problem = ""
+    if kind in LISTED:
+        if not values:
+            problem = "it is empty"
+        elif len(set(map(repr, values))) < len(values):
+            problem = "it has a value twice"
+        elif any(isinstance(value, list | dict) for value in values):
+            problem = "it has a list or a mapping among its values"
+    elif len(values) != (3 if kind == "quniform" else 2) or not all(_is_number(value) for value in values):
+        problem = "it is of another form"
+    elif not values[0] < values[1]:
+        problem = "the low end is not below the high end"
+    elif kind == "int" and not all(isinstance(value, int) for value in values):
+        problem = "it has a number that is not whole"
+    elif kind == "loguniform" and values[0] <= 0:
+        problem = "the low end must be above 0"
+    elif kind == "quniform" and values[2] <= 0:
+        problem = "the step must be above 0"
+    if problem:
+        raise ConfigError(f"{name}.{kind}: {given!r}: {problem}; expected {KINDS[kind]}")
+    return Domain(kind, values)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def check_windows(config: Config, space: Space, recorded: int) -> None:
+    """Raise a ConfigError where T is more than the `recorded` epochs, or the longest window than the smallest T.
+
+    Keys are searched independently of each other.
+    """
+    if "score.epochs" in space:
+        longest = max(space["score.epochs"].extremes)
+        if longest > recorded:
+            raise ConfigError(
+                f"config.tune.space.score.epochs: {longest} is more than the {recorded} epochs that are recorded "
+                "(record.epochs, or where record.stop ended them)"
+            )
+    windows = space["score.window"].extremes if "score.window" in space else (config.score.window,)
+    epochs = space["score.epochs"].extremes if "score.epochs" in space else (config.score.epochs or recorded,)
+    if max(windows) > min(epochs):
+        raise ConfigError(
+            f"config.tune.space: a score.window of {max(windows)} epochs does not fit into score.epochs of "
+            f"{min(epochs)}; each value of the one must fit into each of the other"
+        )

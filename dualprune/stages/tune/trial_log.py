@@ -1,0 +1,54 @@
+"""The log of a sweep: one JSON file a point, written as soon as its trial has ended; it is what a sweep resumes from.
+
+tune/trials/<key>.json   point, state, accuracy (mean over seeds), stderr, ratio, kept, objective, seconds, …
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from dualprune.core.storage import Location, fingerprint
+
+FINISHED, STOPPED, FAILED = "finished", "stopped", "failed"
+Record = dict[str, Any]
+
+
+class TrialLog:
+    """The trials of one sweep that have ended: finished, stopped early, or failed."""
+
+    def __init__(self, place: Location) -> None:
+        self.place = place
+
+    @staticmethod
+    def key(point: Mapping[str, Any]) -> str:
+        """Return the name of a point: equal points have equal names."""
+        return fingerprint(dict(point))
+
+    def find(self, point: Mapping[str, Any]) -> Record | None:
+        """Return the record of a point that needs no trial any more, or None."""
+        file = self.place / f"{self.key(point)}.json"
+        record: Record | None = file.read_json() if file.exists() else None
+        return record if record is not None and record["state"] != FAILED else None
+
+    def write(self, record: Record) -> None:
+        """Write the record of a trial that has ended."""
+        (self.place / f"{record['key']}.json").write_json(record)
+
+    def records(self) -> list[Record]:
+        """Return all records, in the order in which the trials ended."""
+        found = [file.read_json() for file in self.place.children() if file.name.endswith(".json")]
+        return sorted(found, key=lambda record: (record["ended_at"], record["key"]))
+
+
+def count_states(records: list[Record]) -> dict[str, int]:
+    """Return the number of trials by state; `repeated` are points that were suggested again and not trained again."""
+    states = Counter(record["state"] for record in records)
+    repeated = sum(record["suggested"] - 1 for record in records)
+    return {**{state: states[state] for state in (FINISHED, STOPPED, FAILED)}, "repeated": repeated}
+
+
+def num_suggested(records: list[Record]) -> int:
+    """Return how many of the wanted trials are dealt with; a failed one is tried again by the next session."""
+    return sum(record["suggested"] for record in records if record["state"] != FAILED)

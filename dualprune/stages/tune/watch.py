@@ -1,0 +1,148 @@
+"""Watches trials on the driver: writes the log of those that ended, and shows all of them on a terminal."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from dualprune.cluster.session import on_terminal
+from dualprune.stages.tune.space import Point
+from dualprune.stages.tune.trial import point_of, reported
+from dualprune.stages.tune.trial_log import FAILED, FINISHED, STOPPED, Record, TrialLog
+
+logger = logging.getLogger(__name__)
+SHOWN = 20
+
+
+class LogWriter(tune.Callback):  # type: ignore[misc]
+    """Writes the record of each trial at the moment at which it ends."""
+
+    def __init__(self, log: TrialLog, time_budget_s: float | None) -> None:
+        self._log = log
+        self._give_up = float("inf") if time_budget_s is None else time.monotonic() + time_budget_s
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Log a trial that finished, or that the scheduler stopped."""
+        result = trial.last_result or {}
+        if "objective" not in result:
+            return
+        point = point_of(trial.config)
+        if result.get("repeated"):
+            known = self._log.find(point)
+            assert known is not None, "a repeated trial has a record"
+            self._log.write({**known, "suggested": known["suggested"] + 1})
+            return
+        if not result["finished"] and time.monotonic() >= self._give_up:
+            # Its time was up: the next session trains it again.
+            return
+        state = FINISHED if result["finished"] else STOPPED
+        # Trials that run side by side may be of the same point: neither could know of the other.
+        known = self._log.find(point)
+        self._log.write(self._record(point, state, reported(result), known["suggested"] if known else 0))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Log a trial that failed more often than it may."""
+        error = _last_error(trial)
+        point = point_of(trial.config)
+        self._log.write(self._record(point, FAILED, {"error": error}))
+        logger.warning("trial failed: %s: %s", point_text(point), error)
+
+    def _record(self, point: Point, state: str, values: dict[str, Any], suggested_before: int = 0) -> Record:
+        return {
+            "key": self._log.key(point),
+            "point": point,
+            "state": state,
+            **reported({}),
+            "error": None,
+            **values,
+            "suggested": suggested_before + 1,
+            "ended_at": time.time(),
+        }
+
+
+class Board(tune.Callback):  # type: ignore[misc]
+    """Shows the trials as a table that changes in place, on a terminal; logs a line a trial elsewhere."""
+
+    def __init__(self, total: int, live: Live | None) -> None:
+        self._total, self._live = total, live
+        self._rows: dict[str, tuple[str, str, str]] = {}
+        self._ended = 0
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show it as running."""
+        self._show(trial, "", "running")
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        """Show its accuracy so far."""
+        self._show(trial, accuracy_text(result), f"epoch {result['progress']:g}")
+
+    def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show how it ended."""
+        result = trial.last_result or {}
+        state = "repeated" if result.get("repeated") else FINISHED if result.get("finished") else STOPPED
+        self._end(trial, accuracy_text(result), state)
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Show that it failed."""
+        self._end(trial, "", FAILED)
+
+    def _end(self, trial: Any, accuracy: str, state: str) -> None:
+        self._ended += 1
+        self._show(trial, accuracy, state)
+        if self._live is None:
+            text = point_text(point_of(trial.config))
+            logger.info("trial %d of %d %s: %s %s", self._ended, self._total, state, text, accuracy)
+
+    def _show(self, trial: Any, accuracy: str, state: str) -> None:
+        if self._live is None:
+            return
+        self._rows.pop(trial.trial_id, None)
+        self._rows[trial.trial_id] = (point_text(point_of(trial.config)), accuracy, state)
+        table = Table("point", "accuracy", "state", title=f"{self._ended} of {self._total} trials")
+        for row in list(self._rows.values())[-SHOWN:]:
+            table.add_row(*row)
+        self._live.update(table)
+
+
+def _last_error(trial: Any) -> str:
+    """Return the last line of a failed trial's traceback, which says what was wrong."""
+    # Ray Tune wrote it on this machine just now; its own `get_error` looks where such files are copied to now and then.
+    file = trial.error_file
+    lines = Path(file).read_text().strip().splitlines() if file and Path(file).exists() else []
+    return lines[-1] if lines else "for an unknown reason"
+
+
+@contextmanager
+def board(total: int) -> Iterator[Board]:
+    """Give a board, drawn while the block runs where a person watches."""
+    if not on_terminal():
+        yield Board(total, None)
+        return
+    with Live(console=Console(stderr=True), refresh_per_second=4) as live:
+        yield Board(total, live)
+
+
+def point_text(point: Point) -> str:
+    """Return a point in words, such as `select.c_d 4.2, select.ratio 0.7`."""
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in point.items()
+    )
+
+
+def accuracy_text(result: dict[str, Any]) -> str:
+    """Return the accuracy of a result or record in words, with its standard error; empty where there is none."""
+    if result.get("accuracy") is None:
+        return ""
+    spread = "" if result.get("stderr") is None else f" ± {result['stderr']:.2%}"
+    return f"{result['accuracy']:.2%}{spread}"

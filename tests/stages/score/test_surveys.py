@@ -1,0 +1,117 @@
+"""What scoring leaves for selection: the same that a look at all scores finds, and the same draws."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dualprune.core.config_file import make_config
+from dualprune.core.run import RunDirectory
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.selection.engine.survey import survey
+from dualprune.stages.score.files import score_methods
+from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
+from dualprune.stages.score.surveys import ALL, NUM_HARDEST, SURVEY, known_survey
+from dualprune.stages.select.bucketed import Scores
+from dualprune.stages.select.stage import run_select
+from tests.conftest import MakeDynamics
+
+NUM = 9000
+RNG = np.random.default_rng(11)
+PROB = RNG.beta(2.0, 1.0, (NUM, 12)).astype(np.float32)
+IDS: list[Any] = [np.arange(NUM) * 3 - 500, [f"bild/{i:05d}-ü" for i in range(NUM)]]
+
+
+@pytest.fixture(params=IDS, ids=["int64", "string"])
+def scored(request: pytest.FixtureRequest, ray_cluster: None, make_dynamics: MakeDynamics) -> RunDirectory:
+    prob = PROB.copy()
+    # Never seen: it has no score.
+    prob[17] = np.nan
+    run = recorded(make_dynamics(prob, ids=request.param, num_buckets=5))
+    run_score(run, make_config({}))
+    return run
+
+
+def recorded(run: RunDirectory) -> RunDirectory:
+    with run.stage("record", {}) as stage:
+        stage.summary = {"epochs": 12}
+    return run
+
+
+def kept(run: RunDirectory) -> list[Any]:
+    return (run.selection("beta-0.7") / "kept.parquet").read_table().to_pylist()
+
+
+def test_it_says_what_a_look_at_all_scores_says(scored: RunDirectory) -> None:
+    folder = scored.scores("dual")
+    found = known_survey(folder)
+    assert found is not None
+    looked = survey(Scores(str(scored.root.address), "dual", 5).each, ALL, NUM_HARDEST)
+    for name in ("num_samples", "num_positive", "lowest", "highest", "num_hardest", "hardest"):
+        assert getattr(found, name) == getattr(looked, name), name
+    assert found.num_samples == NUM - 1
+    assert found.available.tolist() == looked.available.tolist() == [NUM - 1]
+    assert found.anchor(10) == looked.anchor(10)
+    part = found.sample.part(4)
+    assert 20 <= len(part) <= 40
+    assert (np.diff(part.position) > 0).all()
+    everything = {row["position"]: row for row in (folder / "bucket=00001.parquet").read_table().to_pylist()}
+    for position, score, mean in zip(part.position, part.score, part.mean_prob, strict=True):
+        if position in everything:
+            assert (score, mean) == (everything[position]["score"], everything[position]["mean_prob"])
+
+
+def test_draws_are_the_same_without_it_and_where_more_is_asked(scored: RunDirectory) -> None:
+    run_select(scored, make_config({"select": {"ratio": 0.7}}))
+    with_it = kept(scored)
+    assert len(with_it) == round(0.3 * (NUM - 1))
+    (scored.scores("dual") / SURVEY).delete()
+    run_select(scored, make_config({"select": {"ratio": 0.7}}), force=True)
+    assert kept(scored) == with_it
+    for select in ({"anchor_size": NUM_HARDEST + 1}, {"balance": {"quota": "proportional"}}):
+        run_select(scored, make_config({"select": {"ratio": 0.7, **select}}), force=True)
+        assert len(kept(scored)) == len(with_it)
+
+
+def test_buckets_of_an_interrupted_scoring_keep_theirs(
+    ray_cluster: None, make_dynamics: MakeDynamics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, config = recorded(make_dynamics(PROB, num_buckets=5)), make_config({})
+    store = DynamicsStore(run)
+    whole = recorded(make_dynamics(PROB, num_buckets=5, place=str(tmp_path / "whole")))
+    run_score(whole, config)
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("dualprune.stages.score.stage.over_buckets", fails)
+    with pytest.raises(KeyboardInterrupt):
+        run_score(run, config)
+    monkeypatch.undo()
+    job = partial(score_bucket, ScoreJob(str(run.root.address), score_methods(config), store.epochs, "raise"))
+    assert job(0)["dual"].num_samples == 1800
+    run_score(run, config)
+    files = [r.scores("dual") / SURVEY for r in (run, whole)]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    # The stage is done once more where its manifest was not written any more.
+    for manifest in (run.root / "manifests").children():
+        if "score" in manifest.name:
+            manifest.delete()
+    run_score(run, config)
+    assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_a_bucket_without_a_score_and_small_ones(ray_cluster: None, make_dynamics: MakeDynamics) -> None:
+    prob = PROB[:30].copy()
+    prob[:10] = np.nan
+    run = recorded(make_dynamics(prob, num_buckets=3))
+    run_score(run, make_config({}))
+    found = known_survey(run.scores("dual"))
+    assert found is not None
+    assert (found.num_samples, len(found.sample), len(found.hardest)) == (20, 0, 20)
+    run_select(run, make_config({"select": {"ratio": 0.7}}))
+    assert len(kept(run)) == 6
