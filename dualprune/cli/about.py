@@ -36,10 +36,10 @@ def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None
 def methods() -> None:
     """List what is registered: score methods, samplers, sources, models, statistics."""
     from dualprune.data.source import SOURCES
-    from dualprune.dynamics.statistics.builtin import STATISTICS
+    from dualprune.dynamics.statistics import STATISTICS
     from dualprune.scores.score import SCORES
     from dualprune.selection.sampler import SAMPLERS
-    from dualprune.training.models.builtin import MODELS
+    from dualprune.training.models import MODELS
 
     table = Table("kind", "names")
     registries: list[Any] = [SCORES, SAMPLERS, SOURCES, MODELS, STATISTICS]

@@ -7,18 +7,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, field_validator, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
+
+from dualprune.core.section import Section
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 # Names become folders: no separators, and nothing that leads out.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$")]
-
-
-class Section(BaseModel):
-    """A part of the configuration; an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
 class DataConfig(Section):

@@ -1,14 +1,19 @@
-"""A registry: names to objects, filled by a decorator and by an entry-point group of other packages."""
+"""Plug-ins by name: found in a folder of this package and through entry points of other packages."""
 
 from __future__ import annotations
 
 import difflib
+import logging
+import pkgutil
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
+from dualprune.core.section import Section
 from dualprune.errors import ConfigError
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -18,27 +23,55 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
-class Registry(Generic[T]):
-    """Named objects of one kind.
+class Plugin:
+    """Something that a user chooses by name, and that owns its options.
 
-    A package of the user's adds to it by an entry point in `group`, whose value is the object itself:
+    A plug-in is one class in one file: `name` is set by the decorator that registers it, `Options` is its model of
+    options (one field each, with a default and a description), and the first line of its docstring is what
+    `dualprune methods` prints.
+    """
+
+    name: ClassVar[str]
+
+    class Options(Section):
+        """No options."""
+
+    def __init__(self, options: Section | None = None) -> None:
+        self.options: Any = self.Options() if options is None else options
+
+    def identity(self) -> dict[str, Any]:
+        """Return what results depend on: the options that differ from `Options.baseline`, and their version."""
+        from dualprune.core.identity import differences
+
+        return differences(self.Options, self.options.model_dump(mode="json"))
+
+
+class Registry(Generic[T]):
+    """Plug-ins of one kind.
+
+    `folder` is a package of ours, each module of which may register plug-ins; modules whose name begins with an
+    underscore are passed over. Another package adds its own by an entry point in `group`:
 
         [project.entry-points."dualprune.sources"]
         my_source = "my_package.sources:MySource"
     """
 
-    def __init__(self, kind: str, group: str) -> None:
-        self.kind = kind
-        self.group = group
+    def __init__(self, kind: str, folder: str, group: str) -> None:
+        self.kind, self.folder, self.group = kind, folder, group
+        # What could not be imported, by name: a broken package of somebody else's is told of when it is asked for.
+        self.broken: dict[str, str] = {}
         self._items: dict[str, T] = {}
-        self._entry_points_loaded = False
+        self._scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that files its argument under `name`; a second one of that name is a ValueError."""
+        """Return a decorator that files a class under `name`; a second class of that name is a ValueError."""
 
         def add(item: T) -> T:
-            if name in self._items:
-                raise ValueError(f"{self.kind} {name!r} is registered already, by {self._items[name]!r}")
+            known = self._items.get(name)
+            if known is not None and known is not item:
+                raise ValueError(f"{self.kind} {name!r} is registered already, by {known!r}")
+            if isinstance(item, type) and issubclass(item, Plugin):
+                item.name = name
             self._items[name] = item
             return item
 
@@ -46,24 +79,55 @@ class Registry(Generic[T]):
 
     def names(self) -> list[str]:
         """Return every registered name, sorted."""
-        self._load_entry_points()
+        self.scan()
         return sorted(self._items)
 
     def __contains__(self, name: object) -> bool:
-        self._load_entry_points()
+        self._find(str(name))
         return name in self._items
 
     def __getitem__(self, name: str) -> T:
-        self._load_entry_points()
+        self._find(name)
         if name not in self._items:
+            if name in self.broken:
+                raise ConfigError(f"{self.kind} {name!r} cannot be loaded: {self.broken[name]}; mend or remove it")
             known = self.names()
             raise ConfigError(f"unknown {self.kind} {name!r}; there are: {', '.join(known)}{nearest(name, known)}")
         return self._items[name]
 
-    def _load_entry_points(self) -> None:
-        if self._entry_points_loaded:
+    def _find(self, name: str) -> None:
+        """Import the module of this name, or, where that does not register it, all modules and entry points."""
+        if name in self._items or self._scanned:
             return
-        self._entry_points_loaded = True
+        if name.isidentifier() and not name.startswith("_") and name in self._modules():
+            self._load(name)
+        if name not in self._items:
+            self.scan()
+
+    def scan(self) -> None:
+        """Import every module of the folder and every entry point, once."""
+        if self._scanned:
+            return
+        self._scanned = True
+        for module in self._modules():
+            self._load(module)
         for entry in entry_points(group=self.group):
-            if entry.name not in self._items:
-                self._items[entry.name] = entry.load()
+            if entry.name in self._items:
+                continue
+            try:
+                item = entry.load()
+                self.register(entry.name)(item)
+            except Exception as error:
+                self.broken[entry.name] = f"{type(error).__name__}: {error} (entry point {entry.value})"
+                logger.warning("%s %r of another package cannot be loaded: %s", self.kind, entry.name, error)
+
+    def _modules(self) -> list[str]:
+        package = import_module(self.folder)
+        return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
+
+    def _load(self, name: str) -> None:
+        module = import_module(f"{self.folder}.{name}")
+        # A function of the module's own name stands for it in the package: `dualprune.scores.dual(…)`.
+        function = getattr(module, name, None)
+        if callable(function):
+            setattr(import_module(self.folder), name, function)

@@ -83,7 +83,7 @@ class Source(ABC):
         return [None if row in batch.failed else image.tobytes() for row, image in enumerate(batch.images)]
 
 
-SOURCES: Registry[type[Source]] = Registry("source", "dualprune.sources")
+SOURCES: Registry[type[Source]] = Registry("source", "dualprune.data.sources", "dualprune.sources")
 
 
 def open_source(config: DataConfig) -> Source:

@@ -74,4 +74,4 @@ class ScoreMethod(ABC):
         """Return the form that takes one epoch at a time."""
 
 
-SCORES: Registry[type[ScoreMethod]] = Registry("score method", "dualprune.scores")
+SCORES: Registry[type[ScoreMethod]] = Registry("score method", "dualprune.scores", "dualprune.scores")

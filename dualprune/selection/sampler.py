@@ -77,4 +77,4 @@ class Sampler(ABC):
         """Return what ranks samples for a ratio, and the parameters that it came to, as JSON values."""
 
 
-SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "dualprune.samplers")
+SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "dualprune.selection.samplers", "dualprune.samplers")

@@ -71,7 +71,8 @@ def check_names(config: Config) -> None:
     from dualprune.scores.score import SCORES
     from dualprune.selection.sampler import SAMPLERS
     from dualprune.stages.record.stage import statistics_of
-    from dualprune.training.models.builtin import MODELS, TORCHVISION
+    from dualprune.training.models import MODELS
+    from dualprune.training.models.builtin import TORCHVISION
 
     SOURCES[config.data.source]
     if not config.model.name.startswith(TORCHVISION):

@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from dualprune.dynamics.statistics.builtin import STATISTICS, compute_statistics
+from dualprune.dynamics.statistics import STATISTICS
+from dualprune.dynamics.statistics.builtin import compute_statistics
 from dualprune.errors import ConfigError
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0], [-50.0, 50.0, 0.0]])

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from dualprune.core.registry import Registry
+from dualprune.dynamics.statistics import STATISTICS
 
 
 class Statistic(Protocol):
@@ -16,9 +16,6 @@ class Statistic(Protocol):
     def __call__(self, log_prob: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """Return float32 [b]."""
         ...
-
-
-STATISTICS: Registry[Statistic] = Registry("statistic", "dualprune.statistics")
 
 
 @torch.no_grad()

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-import dualprune.selection.samplers.beta  # registers itself  # noqa: F401
 from dualprune.core.config import SelectConfig
 from dualprune.errors import ConfigError
 from dualprune.selection.engine.cells import Ints

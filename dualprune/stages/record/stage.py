@@ -18,7 +18,7 @@ from dualprune.data.resident import ResidentData, load_resident
 from dualprune.data.source import Source, open_source
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.dynamics.layout import COMMIT
-from dualprune.dynamics.statistics.builtin import STATISTICS
+from dualprune.dynamics.statistics import STATISTICS
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores.score import SCORES

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import optuna
 
-from dualprune.core.config import Config, EvaluateConfig, ScoreConfig, Section, SelectConfig
+from dualprune.core.config import Config, EvaluateConfig, ScoreConfig, SelectConfig
 from dualprune.core.config_file import make_config
 from dualprune.core.registry import nearest
+from dualprune.core.section import Section
 from dualprune.errors import ConfigError
 from dualprune.stages.pipeline import check_names
 

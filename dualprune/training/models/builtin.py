@@ -8,16 +8,15 @@ import torch
 from torch import nn
 
 from dualprune.core.config import ModelConfig
-from dualprune.core.registry import Registry, nearest
+from dualprune.core.registry import nearest
 from dualprune.errors import ConfigError
+from dualprune.training.models import MODELS
 
 TORCHVISION = "torchvision/"
 
 
 # Takes the number of classes, the number of channels, and `model.options`; returns a new model.
 ModelBuilder = Callable[..., nn.Module]
-
-MODELS: Registry[ModelBuilder] = Registry("model", "dualprune.models")
 
 
 def build_model(config: ModelConfig, num_classes: int, in_channels: int) -> nn.Module:

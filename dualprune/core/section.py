@@ -1,0 +1,20 @@
+"""What every part of the configuration is: frozen, and strict about its keys."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Section(BaseModel):
+    """A part of the configuration, or the options of a plug-in; an unknown key is an error.
+
+    `baseline` and `version` say what a value means to the identity of a run, see `dualprune.core.identity`.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    baseline: ClassVar[Mapping[str, Any]] = {}
+    version: ClassVar[int] = 1
