@@ -5,10 +5,12 @@ Ratios are pruning ratios: the share that is removed. Epochs count from 0. Times
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
+from dualprune.core.baseline import BASELINES
 from dualprune.core.section import Section
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -19,6 +21,9 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$")]
 
 class DataConfig(Section):
     """What to prune."""
+
+    baseline = BASELINES["data"]
+    neutral = frozenset({"path", "test_path", "max_pixels", "root", "download"})
 
     source: str = Field("digits", description="Name of a registered source (`dualprune methods` lists them).")
     path: str | None = Field(None, description="parquet: file, folder or address of the training set.")
@@ -45,18 +50,24 @@ class DataConfig(Section):
         "raise", description="What to do with an image that cannot be decoded: stop, or leave the sample out."
     )
     seed: NonNegativeInt = Field(0, description="Seed of the test split.")
-    options: dict[str, Any] = Field(default_factory=dict, description="For sources of other packages.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the source: `dualprune methods NAME`."
+    )
 
 
 class ModelConfig(Section):
     """The model that is trained to watch the samples."""
 
+    baseline = BASELINES["model"]
+
     name: str = Field("resnet18", description="small_cnn, resnet18 (CIFAR form), or torchvision/NAME.")
-    options: dict[str, Any] = Field(default_factory=dict, description="Keyword arguments of the model's builder.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Options of the model: `dualprune methods NAME`.")
 
 
 class TrainConfig(Section):
     """The training recipe; the defaults are the paper's for CIFAR."""
+
+    baseline = BASELINES["train"]
 
     epochs: PositiveInt = Field(200, description="Length of the full schedule, which the learning rate follows.")
     batch_size: PositiveInt = Field(128, description="Samples a step, over all workers together.")
@@ -77,6 +88,8 @@ class TrainConfig(Section):
 class StableConfig(Section):
     """When `record.stop: stable` stops: scores and kept sets are compared with those of some epochs before."""
 
+    baseline = BASELINES["stable"]
+
     overlap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
         0.9, description="Least share of the kept set that both keep, at every ratio of `select.ratio`."
     )
@@ -90,6 +103,8 @@ class StableConfig(Section):
 
 class RecordConfig(Section):
     """Which training dynamics are recorded, and for how long."""
+
+    baseline = BASELINES["record"]
 
     epochs: PositiveInt = Field(30, description="Train and record so many epochs, then stop; with `stable`, at most.")
     stop: Literal["fixed", "stable"] = Field(
@@ -113,14 +128,21 @@ class RecordConfig(Section):
 class ScoreConfig(Section):
     """How samples are scored from their dynamics."""
 
+    baseline = BASELINES["score"]
+
     methods: list[str] = Field(["dual"], min_length=1, description="Score methods, computed in one read.")
     window: Annotated[int, Field(ge=2)] = Field(10, description="Window length J, in epochs.")
     epochs: PositiveInt | None = Field(None, description="Use the first T recorded epochs; null: all.")
     on_nan: Literal["raise", "drop"] = Field("raise", description="A recorded value is NaN: stop, or give no score.")
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options by method, such as `dual: {window: 5}`: `dualprune methods NAME`."
+    )
 
 
 class BalanceConfig(Section):
     """How the kept samples are shared out over groups; around any sampler."""
+
+    baseline = BASELINES["balance"]
 
     by: str = Field("label", description="label, or a column of the Parquet source whose values are the groups.")
     quota: Literal["none", "proportional", "equal"] | dict[str, PositiveFloat] = Field(
@@ -140,6 +162,9 @@ class BalanceConfig(Section):
 class SelectConfig(Section):
     """Which samples are kept."""
 
+    baseline = BASELINES["select"]
+    neutral = frozenset({"name"})
+
     name: Name | None = Field(None, description="Name of the selection; null: made of method and ratio.")
     method: str = Field("beta", description="Name of a registered sampler.")
     score: str | None = Field(None, description="Score method to select by; null: the first of `score.methods`.")
@@ -156,6 +181,9 @@ class SelectConfig(Section):
     drop_hardest: Ratio = Field(0.0, description="stratified: share of the highest scores that is passed over first.")
     min_score: float | None = Field(None, description="threshold: keep scores from here on; it has no ratio.")
     max_score: float | None = Field(None, description="threshold: keep scores up to here.")
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="Options by sampler, such as `beta: {c_d: 5.5}`: `dualprune methods NAME`."
+    )
     balance: BalanceConfig = BalanceConfig()
     always_keep: str | None = Field(None, description="File of ids to keep: text, one a line, or Parquet (sample_id).")
     never_keep: str | None = Field(None, description="File of ids to remove, likewise.")
@@ -171,6 +199,8 @@ class SelectConfig(Section):
 class ExportConfig(Section):
     """How the kept set is written."""
 
+    baseline = BASELINES["export"]
+
     path: str | None = Field(None, description="Folder or address to write to; null: inside the run directory.")
     removed: bool = Field(False, description="Also write the ids of the removed samples.")
     max_rows_per_file: PositiveInt = Field(1_000_000, description="Rows of one file of the exported Parquet set.")
@@ -178,6 +208,9 @@ class ExportConfig(Section):
 
 class EvaluateConfig(Section):
     """How selections are compared: train from scratch on each, measure accuracy on the test set."""
+
+    baseline = BASELINES["evaluate"]
+    neutral = frozenset({"enabled", "parallel"})
 
     enabled: bool = Field(False, description="Evaluate as the last stage of `prune`; it trains on the full set too.")
     selections: list[Name] | None = Field(None, description="Names of selections; null: those of `select`.")
@@ -198,6 +231,11 @@ class EvaluateConfig(Section):
 
 class TuneConfig(Section):
     """What `dualprune tune` searches, and how; each trial trains as `evaluate` says."""
+
+    baseline = BASELINES["tune"]
+    neutral = frozenset(
+        {"num_trials", "max_concurrent", "workers_per_trial", "max_failures", "time_budget_s", "test_points", "loggers"}
+    )
 
     space: dict[str, dict[str, list[Any]]] = Field(
         default_factory=dict,
@@ -247,6 +285,8 @@ class TuneConfig(Section):
 class ScalingConfig(Section):
     """What the cluster gives to training."""
 
+    baseline = BASELINES["scaling"]
+
     num_workers: PositiveInt | None = Field(None, description="Data-parallel workers; null: one a GPU, or two.")
     use_gpu: bool | None = Field(None, description="null: where the cluster has GPUs.")
     cpus_per_worker: PositiveFloat = 1.0
@@ -257,6 +297,13 @@ class ScalingConfig(Section):
 class Config(Section):
     """The whole configuration of a run."""
 
+    baseline = BASELINES["config"]
+
+    preset: Literal["authors-code", "paper"] = Field(
+        "authors-code",
+        description="Which source constants in doubt follow where they are not set: the code that DUAL's authors "
+        "published, or the paper (by a reader of it; not verified).",
+    )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
@@ -273,12 +320,27 @@ class Config(Section):
         """The score method that the selection ranks by."""
         return self.select.score or self.score.methods[0]
 
+    def identity(self, section: str, exclude: Collection[str] = ()) -> dict[str, Any]:
+        """Return what results depend on in a section, as plain values; see `dualprune.core.identity`."""
+        from dualprune.core.identity import section_identity
+        from dualprune.core.plugins import preset_options
+
+        values = getattr(self, section).model_dump(mode="json")
+        return section_identity(section, preset_options(self.preset, section, values), exclude)
+
     @field_validator("select")
     @classmethod
     def _one_name_for_one_ratio(cls, select: SelectConfig) -> SelectConfig:
         if select.name is not None and len(select.ratios) > 1:
             raise ValueError("name: give no name where there are several ratios; each is named after its ratio")
         return select
+
+    @model_validator(mode="after")
+    def _plugins_fit(self) -> Config:
+        from dualprune.core.plugins import check
+
+        check(self)
+        return self
 
     @model_validator(mode="after")
     def _epochs_fit(self) -> Config:

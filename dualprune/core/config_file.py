@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from dualprune.core.config import Config
-from dualprune.core.registry import nearest
+from dualprune.core.families import FAMILIES
+from dualprune.core.flat_keys import chosen, option_paths, put, translate, translate_stored
+from dualprune.core.identity import with_baseline
+from dualprune.core.problems import messages
 from dualprune.core.storage import Location
 from dualprune.errors import ConfigError
 
@@ -26,25 +29,32 @@ def load_config(place: str | os.PathLike[str] | Location | None = None, override
         if not location.is_file():
             raise ConfigError(f"{location}: there is no such configuration file")
         values = _parse_yaml(location.read_bytes(), str(location))
-    for override in overrides:
-        _apply_override(values, override)
-    return make_config(values)
+    return make_config(_with_overrides(translate(values), overrides))
+
+
+def load_stored_config(place: Location, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration that a run stored, also one that an older version stored, with overrides laid over it.
+
+    What that version did not know is as it was then, see `dualprune.core.identity`.
+    """
+    values = _parse_yaml(place.read_bytes(), str(place))
+    for section, own in values.items():
+        if isinstance(own, dict):
+            values[section] = translate_stored(section, own)
+    return make_config(_with_overrides(with_baseline(Config, values), overrides))
 
 
 def override_values(overrides: Sequence[str]) -> dict[str, Any]:
-    """Return overrides such as `score.window=5` as nested values, for `make_config`."""
-    values: dict[str, Any] = {}
-    for override in overrides:
-        _apply_override(values, override)
-    return values
+    """Return overrides such as `score.epochs=5` as nested values, for `make_config`."""
+    return _with_overrides({}, overrides)
 
 
 def make_config(values: Mapping[str, Any]) -> Config:
     """Return the checked configuration of nested plain values."""
     try:
-        return Config.model_validate(values)
+        return Config.model_validate(translate(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(_messages(error))) from None
+        raise ConfigError("\n".join(messages(error, Config))) from None
 
 
 def dump_config(config: Config) -> str:
@@ -64,63 +74,47 @@ def _parse_yaml(content: bytes, name: str) -> dict[str, Any]:
     return values
 
 
-def _apply_override(values: dict[str, Any], override: str) -> None:
+def _with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    parsed = [_parse_override(override) for override in overrides]
+    for override, key, value in parsed:
+        _set(values, override, key, value)
+    # After all of them: one may choose the plug-in that another one's flat key is an option of.
+    flat = {key.partition(".")[0] for _, key, _ in parsed if key.partition(".")[0] in FAMILIES}
+    names = {section: chosen(section, values.get(section) or {}) for section in flat if _is_section(values, section)}
+    for _, key, value in parsed:
+        section, _, rest = key.partition(".")
+        if section in names and rest in FAMILIES[section].keys:
+            paths = option_paths(key, names[section])
+            if paths != [key]:
+                del values[section][rest]
+            for path in paths:
+                put(values, path, value)
+    return values
+
+
+def _is_section(values: Mapping[str, Any], name: str) -> bool:
+    return isinstance(values.get(name) or {}, dict)
+
+
+def _parse_override(override: str) -> tuple[str, str, Any]:
+    """Return an override with its key and value."""
     key, mark, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not mark or not all(parts):
+    if not mark or not all(key.strip().split(".")):
         raise ConfigError(f"--set {override}: expected section.key=value, such as select.ratio=0.7")
     try:
-        value = yaml.safe_load(text)
+        return override, key.strip(), yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
+
+
+def _set(values: dict[str, Any], override: str, key: str, value: Any) -> None:
+    *way, last = key.split(".")
     target = values
-    for part in parts[:-1]:
+    for part in way:
         below = target.get(part)
         if below is None:
             below = target[part] = {}
         if not isinstance(below, dict):
             raise ConfigError(f"--set {override}: {part!r} is a value, not a section")
         target = below
-    target[parts[-1]] = value
-
-
-def _messages(error: ValidationError) -> list[str]:
-    messages = dict(_describe(problem) for problem in error.errors())
-    # A union reports a problem of the whole and of its parts: the parts say more.
-    return [
-        f"{name}{text}"
-        for name, text in messages.items()
-        if not any(other != name and other.startswith(f"{name}.") for other in messages)
-    ]
-
-
-def _describe(problem: Any) -> tuple[str, str]:
-    """Return the name of what is wrong, and what is wrong with it."""
-    # `ratio` is a union: pydantic adds the branch that it tried to the location.
-    path = [str(part) for part in problem["loc"] if not str(part).startswith(("list[", "constrained-", "function-"))]
-    while path and path[-1] in {"float", "int", "str", "none", "bool"}:
-        path.pop()
-    name = ".".join(["config", *path])
-    value = problem.get("input")
-    kind = problem["type"]
-    if kind == "extra_forbidden":
-        known = _known_keys(path[:-1])
-        return name, f": unknown key; there are: {', '.join(known)}{nearest(path[-1], known)}"
-    if path == ["select", "ratio"] or (len(path) == 3 and path[:2] == ["select", "ratio"]):
-        return name, f": {value!r} is not in [0, 1); it is the share to remove"
-    if kind == "value_error":
-        message = problem["msg"].removeprefix("Value error, ")
-        return name, f".{message}"
-    if kind == "literal_error":
-        return name, f": {value!r} is not one of {problem['ctx']['expected']}"
-    message = problem["msg"].removeprefix("Input should be ").removeprefix("Input should ")
-    return name, f": {value!r} should be {message}"
-
-
-def _known_keys(path: Sequence[str]) -> list[str]:
-    model: type[BaseModel] = Config
-    for part in path:
-        annotation = model.model_fields[part].annotation
-        candidates = [annotation, *get_args(annotation)]
-        model = next(c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel))
-    return list(model.model_fields)
+    target[last] = value

@@ -4,19 +4,100 @@ A *baseline* holds the value of each field that gives the behaviour of the time 
 change; a baseline never does. So a new field (whose baseline is how it was without the field) and a new default (whose
 baseline is the old one) neither orphan a recorded run nor change what it means. Where the meaning of a value changes,
 the section's `version` is raised.
+
+A key that is missing in a run's own configuration takes its baseline; a key that is missing in a user's file takes its
+default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, get_args
 
 from dualprune.core.section import Section
 
 
 def differences(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the plain values of a section that differ from its baseline, with its version."""
-    changed = {
-        name: value for name, value in values.items() if name not in section.baseline or value != section.baseline[name]
-    }
-    return {"version": section.version, **changed}
+    """Return the plain values of a section that differ from its baseline, with its version.
+
+    Sections inside are treated alike, and left out where nothing in them differs.
+    """
+    changed: dict[str, Any] = {"version": section.version}
+    for name, value in values.items():
+        if name in section.neutral:
+            continue
+        inner = inner_section(section, name)
+        if inner is not None and isinstance(value, Mapping):
+            below = differences(inner, value)
+            if below != {"version": 1}:
+                changed[name] = below
+        elif name not in section.baseline or value != section.baseline[name]:
+            changed[name] = value
+    return changed
+
+
+def section_identity(name: str, values: Mapping[str, Any], exclude: Collection[str] = ()) -> dict[str, Any]:
+    """Return what results depend on in the section `name` of a configuration, given its plain values.
+
+    Of the options by plug-in, those of the chosen plug-ins count alone. Keys in `exclude` do not count.
+    """
+    from dualprune.core.config import Config
+    from dualprune.core.families import FAMILIES
+    from dualprune.core.flat_keys import chosen
+
+    model = Config.model_fields[name].annotation
+    assert isinstance(model, type)
+    assert issubclass(model, Section), f"{name} is a section of the configuration"
+    kept = {key: value for key, value in values.items() if key not in exclude and key != "options"}
+    changed = differences(model, kept)
+    stored = values.get("options") or {}
+    if name in FAMILIES and FAMILIES[name].by_name:
+        own = {
+            plugin: options_identity(FAMILIES[name].kind, plugin, stored.get(plugin, {}))
+            for plugin in chosen(name, values)
+        }
+        own = {plugin: options for plugin, options in own.items() if options}
+    elif name in ("data", "model"):
+        kind, plugin = ("source", values["source"]) if name == "data" else ("model", values["name"])
+        own = options_identity(kind, plugin, stored)
+    else:
+        own = {}
+    return changed | ({"options": own} if own else {})
+
+
+def options_identity(kind: str, plugin: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a plug-in that differ from their baseline; empty where none does and none ever meant more.
+
+    A plug-in that is not installed here is compared by what was written.
+    """
+    from dualprune.core.plugins import plugin_class
+    from dualprune.errors import ConfigError
+
+    try:
+        model = getattr(plugin_class(kind, plugin), "Options", None)
+    except ConfigError:
+        model = None
+    if model is None:
+        return dict(values)
+    changed = differences(model, values)
+    return {} if changed == {"version": 1} else changed
+
+
+def inner_section(section: type[Section], name: str) -> type[Section] | None:
+    """Return the section that a field of a section holds, or None."""
+    field = section.model_fields.get(name)
+    if field is None:
+        return None
+    candidates = [field.annotation, *get_args(field.annotation)]
+    return next((c for c in candidates if isinstance(c, type) and issubclass(c, Section)), None)
+
+
+def with_baseline(section: type[Section], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section's values as a run stored them, with every missing key at its baseline."""
+    filled = {name: value for name, value in section.baseline.items() if name in section.model_fields}
+    filled.update(values)
+    for name in section.model_fields:
+        inner = inner_section(section, name)
+        if inner is not None:
+            filled[name] = with_baseline(inner, filled.get(name) or {})
+    return filled

@@ -11,8 +11,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dualprune.core import lease, metrics
+from dualprune.core.baseline import BASELINES
 from dualprune.core.config import Config
-from dualprune.core.config_file import dump_config, load_config
+from dualprune.core.config_file import dump_config, load_stored_config
+from dualprune.core.migration import VERSION, upgraded
 from dualprune.core.storage import Location, fingerprint
 from dualprune.errors import RunError
 
@@ -104,7 +106,7 @@ class RunDirectory:
         place = self.root / "config.yaml"
         if not self.has_config:
             raise RunError(f"{self.root} is not a run directory: it has no config.yaml; start one by `dualprune prune`")
-        return load_config(place, overrides)
+        return load_stored_config(place, overrides)
 
     def manifest(self, key: str) -> dict[str, Any] | None:
         """Return the manifest of a finished stage, or None."""
@@ -114,7 +116,8 @@ class RunDirectory:
     def manifests(self) -> dict[str, dict[str, Any]]:
         """Return all manifests by stage key, those of unfinished stages too."""
         files = (self.root / "manifests").children()
-        return {file.name.removesuffix(".json"): file.read_json() for file in files}
+        keys = {file.name.removesuffix(".json"): file for file in files}
+        return {key: upgraded(key, file.read_json()) for key, file in keys.items()}
 
     def require(self, key: str, command: str) -> dict[str, Any]:
         """Return the manifest of a stage that must be finished; else a RunError that names the command to run."""
@@ -131,30 +134,37 @@ class RunDirectory:
         inputs: Sequence[str] = (),
         *,
         force: bool = False,
-        protect: bool = False,
-        more: bool = False,
+        refuse_change: bool = False,
+        reopen: bool = False,
     ) -> Iterator[Stage]:
         """Enter a stage.
 
-        `settings` are what its result depends on, `inputs` the fingerprints of the stages before. With `protect`,
-        other settings than those that began the stage are an error instead of a reason to do it again. With `more`, a
-        stage that is done goes on from where it is.
+        `settings` are what its result depends on (see `dualprune.core.identity`), `inputs` the fingerprints of the
+        stages before. With `refuse_change`, other settings than those that began the stage are an error instead of a
+        reason to do it again. With `reopen`, a stage that is done goes on from where it is.
+
+        The fingerprint belongs to the stage from its beginning on: it stands in commit records, in the index and in
+        checkpoint names. One that an older version began keeps the fingerprint of that version.
         """
-        print_ = fingerprint({"settings": settings, "inputs": list(inputs)})
-        known = self._read_manifest(key)
-        if known is not None and not force:
-            if known["fingerprint"] == print_ and known["status"] == "done" and not more:
+        known = None if force else self._read_manifest(key)
+        same = known is not None and fingerprint([known["settings"], known["inputs"]]) == fingerprint(
+            [settings, inputs]
+        )
+        own = known["fingerprint"] if known and same else fingerprint({"settings": settings, "inputs": list(inputs)})
+        if known is not None:
+            if same and known["status"] == "done" and not reopen:
                 logger.info("%s: done already, skipped", key)
-                yield Stage(key, print_, done=True, summary=known["summary"])
+                yield Stage(key, own, done=True, summary=known["summary"])
                 return
-            if protect and known["fingerprint"] != print_:
+            if refuse_change and not same:
                 raise RunError(self._other_config(key, known, settings))
         started_at = time.time()
-        before_s = known["seconds"] if known and known["fingerprint"] == print_ and not force else 0.0
+        before_s = known["seconds"] if known and same else 0.0
         body: dict[str, Any] = {
             "stage": key,
+            "version": VERSION,
             "status": "running",
-            "fingerprint": print_,
+            "fingerprint": own,
             "settings": dict(settings),
             "inputs": list(inputs),
             "started_at": started_at,
@@ -163,7 +173,7 @@ class RunDirectory:
         }
         place = self.root / "manifests" / f"{key}.json"
         place.write_json(body)
-        stage = Stage(key, print_, done=False)
+        stage = Stage(key, own, done=False)
         try:
             yield stage
         except BaseException:
@@ -176,7 +186,7 @@ class RunDirectory:
         logger.info("%s: done in %.1f s", key, time.time() - started_at)
 
     def forget_recording(self) -> None:
-        """Remove dynamics and checkpoints, and what says that scores of them are done: they are not the next ones'."""
+        """Delete dynamics, checkpoints and the manifests of scores computed from them."""
         for key in self.manifests():
             if key.startswith("score."):
                 (self.root / "manifests" / f"{key}.json").delete()
@@ -187,13 +197,12 @@ class RunDirectory:
         place = self.root / "manifests" / f"{key}.json"
         if not place.exists():
             return None
-        manifest: dict[str, Any] = place.read_json()
-        return manifest
+        return upgraded(key, place.read_json())
 
     def _other_config(self, key: str, known: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         before, now = _flat(known["settings"]), _flat(settings)
         changes = [
-            f"{name}: {before.get(name)!r} there, {now.get(name)!r} now"
+            f"{name}: {before.get(name, _baseline(name))!r} there, {now.get(name, _baseline(name))!r} now"
             for name in sorted({*before, *now})
             if before.get(name) != now.get(name)
         ]
@@ -201,6 +210,12 @@ class RunDirectory:
             f"run directory {self.root} belongs to another configuration ({'; '.join(changes) or 'other inputs'}); "
             f"use another run directory, or --force to do {key!r} and all after it again"
         )
+
+
+def _baseline(name: str) -> Any:
+    """Return the value that a dotted key has where settings leave it out."""
+    section, _, key = name.partition(".")
+    return BASELINES.get(section, {}).get(key)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

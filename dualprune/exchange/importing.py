@@ -138,7 +138,7 @@ def _config(recorded: Recorded, values: Mapping[str, Any]) -> Config:
 
 def _write(run: RunDirectory, config: Config, recorded: Recorded, origin: str, missing: Missing) -> None:
     classes, encode = _classes(recorded)
-    data = {"data": config.data.model_dump(mode="json"), "source": recorded.fingerprint()}
+    data = {"data": config.identity("data"), "source": recorded.fingerprint()}
     with run.stage("index", data, force=True) as stage:
         index = SampleIndex.build(
             run.index,

@@ -37,7 +37,7 @@ def run_export(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     source: Source | None = None
     for name in selection_names(config):
         selected = run.require(f"select.{name}", "select")
-        settings = config.export.model_dump(mode="json")
+        settings = config.identity("export")
         with run.stage(f"export.{name}", settings, [selected["fingerprint"]], force=force) as stage:
             if stage.done:
                 continue

@@ -67,7 +67,7 @@ def test_what_a_stage_before_has_changed_is_outdated(run: RunDirectory) -> None:
     assert states(run)["export.beta-0.7"] == "done"
     finish(run, "select.beta-0.7")
     assert states(run)["export.beta-0.7"] == "outdated"
-    with run.stage("record", {}, more=True) as stage:
+    with run.stage("record", {}, reopen=True) as stage:
         stage.summary = {"epochs": 4}
     assert states(run)["score.dual"] == "outdated"
 

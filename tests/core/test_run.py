@@ -26,7 +26,7 @@ def test_a_finished_stage_is_skipped_until_its_settings_change(run: RunDirectory
     assert do(run, {"a": 1}, log)
     assert not do(run, {"a": 2}, log)
     assert not do(run, {"a": 2}, log, force=True)
-    assert not do(run, {"a": 2}, log, more=True)
+    assert not do(run, {"a": 2}, log, reopen=True)
     assert log == [{"a": 1}, {"a": 2}, {"a": 2}, {"a": 2}]
     assert run.manifest("work")["summary"] == {"n": 4}
 
@@ -48,10 +48,10 @@ def test_other_inputs_do_a_stage_again(run: RunDirectory) -> None:
 
 def test_a_protected_stage_names_what_differs(run: RunDirectory) -> None:
     log: list = []
-    do(run, {"train": {"lr": 0.1, "seed": 0}}, log, protect=True)
+    do(run, {"train": {"lr": 0.1, "seed": 0}}, log, refuse_change=True)
     with pytest.raises(RunError, match=r"belongs to another configuration \(train\.lr: 0\.1 there, 0\.2 now\)"):
-        do(run, {"train": {"lr": 0.2, "seed": 0}}, log, protect=True)
-    do(run, {"train": {"lr": 0.2, "seed": 0}}, log, protect=True, force=True)
+        do(run, {"train": {"lr": 0.2, "seed": 0}}, log, refuse_change=True)
+    do(run, {"train": {"lr": 0.2, "seed": 0}}, log, refuse_change=True, force=True)
     assert len(log) == 2
 
 

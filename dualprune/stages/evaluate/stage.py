@@ -35,9 +35,9 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
     names = config.evaluate.selections or selection_names(config)
     inputs = [run.require(f"select.{name}", "select")["fingerprint"] for name in names]
     settings = {
-        "model": config.model.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json"),
-        "evaluate": config.evaluate.model_dump(mode="json", exclude={"enabled", "parallel"}),
+        "model": config.identity("model"),
+        "train": config.identity("train"),
+        "evaluate": config.identity("evaluate"),
         "selections": names,
     }
     with run.stage("evaluate", settings, inputs, force=force) as stage:
@@ -63,8 +63,8 @@ def plan_trainings(
     """Return every training of the comparison, the full set first."""
     evaluate = config.evaluate
     recipe = {
-        "model": config.model.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json"),
+        "model": config.identity("model"),
+        "train": config.identity("train"),
         "evaluate": [evaluate.epochs, evaluate.batch_size],
     }
     budgets = ["epochs", "steps"] if evaluate.budget == "both" else [evaluate.budget]

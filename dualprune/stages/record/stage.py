@@ -27,9 +27,6 @@ from dualprune.stages.record.worker import RecordJob, record_worker
 
 logger = logging.getLogger(__name__)
 
-# Where the data lie and how they are brought in does not change what they are.
-_PLACES = {"path", "test_path", "root", "download", "max_pixels"}
-
 
 @dataclass(frozen=True)
 class Workers:
@@ -78,24 +75,26 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     _check_followed(config, columns)
     source = open_source(config.data)
     data_settings = {
-        "data": config.data.model_dump(exclude=_PLACES, mode="json"),
+        "data": config.identity("data"),
         "source": source.fingerprint(),
     }
     # Where nothing is recorded, a mistake in the data or the recipe can simply be put right.
-    protect = any((folder / COMMIT).exists() for folder in run.dynamics.children())
-    with run.stage("index", data_settings, force=force, protect=protect) as index_stage:
+    refuse_change = any((folder / COMMIT).exists() for folder in run.dynamics.children())
+    with run.stage("index", data_settings, force=force, refuse_change=refuse_change) as index_stage:
         if not index_stage.done:
             if force:
                 run.forget_recording()
             index_stage.summary = _build_index(run, config, source, index_stage.fingerprint)
     settings = {
-        "model": config.model.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json"),
+        "model": config.identity("model"),
+        "train": config.identity("train"),
         "statistics": list(columns),
     }
     known = run.manifest("record")
-    more = known is not None and not enough_recorded(run, config, known["summary"]["epochs"])
-    with run.stage("record", settings, [index_stage.fingerprint], force=force, protect=protect, more=more) as stage:
+    reopen = known is not None and not enough_recorded(run, config, known["summary"]["epochs"])
+    with run.stage(
+        "record", settings, [index_stage.fingerprint], force=force, refuse_change=refuse_change, reopen=reopen
+    ) as stage:
         if stage.done:
             return
         if force:

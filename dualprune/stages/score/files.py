@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dualprune.core.config import Config
+from dualprune.core.identity import options_identity
 from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location, TableWriter, fingerprint
 from dualprune.dynamics.blocks import NUM_THREADS
@@ -82,7 +83,11 @@ def begin_stages(
                 f"{name}: {len(epochs)} recorded epochs are fewer than the {method.min_epochs} that it needs; "
                 "record more epochs (record.epochs) or shorten the window (score.window)"
             )
-        settings = {"parameters": method.parameters, "epochs": len(epochs), "on_nan": config.score.on_nan}
+        settings = {
+            "options": options_identity("score method", name, method.parameters),
+            "epochs": len(epochs),
+            "on_nan": config.score.on_nan,
+        }
         stage = stack.enter_context(run.stage(f"score.{name}", settings, [recorded], force=force))
         if not stage.done:
             todo[name] = stage

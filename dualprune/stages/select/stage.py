@@ -58,7 +58,7 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     with ExitStack() as stages:
         pending: dict[float, tuple[str, Stage]] = {}
         for name, ratio in zip(selection_names(config), ratios, strict=True):
-            settings = {**select.model_dump(mode="json", exclude={"name", "ratio"}), "ratio": ratio, "score": score}
+            settings = {**config.identity("select", exclude={"ratio", "score"}), "ratio": ratio, "score": score}
             if select.nested:
                 settings["within"] = sorted(smaller for smaller in set(ratios) if smaller < ratio)
             stage = stages.enter_context(run.stage(f"select.{name}", settings, inputs, force=force))

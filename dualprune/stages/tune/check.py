@@ -58,12 +58,12 @@ def _key(job: Job) -> str:
     """Return a name that stands for all that the training depends on."""
     config = job.config
     parts: list[Any] = [
-        config.model.model_dump(mode="json"),
-        config.train.model_dump(mode="json"),
+        config.identity("model"),
+        config.identity("train"),
         config.evaluate.model_dump(mode="json", include={"epochs", "batch_size", "budget"}),
     ]
     if job.subset == RANDOM:
         parts += [config.select.seed, config.select.ratios]
     elif job.subset == SELECTED:
-        parts += [config.select_score, config.score.model_dump(mode="json"), config.select.model_dump(mode="json")]
+        parts += [config.select_score, config.identity("score"), config.identity("select")]
     return f"{job.subset}-{job.seed}-{fingerprint(parts)}"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from dualprune.core.config import Config
+from dualprune.core.config import Config, EvaluateConfig
+from dualprune.core.migration import VERSION, upgraded
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import RunError
@@ -20,6 +21,8 @@ from dualprune.stages.tune.sweep import Sweep
 from dualprune.stages.tune.trial_log import TrialLog
 
 STARTED = "_started.json"
+# What `evaluate` says about the training of a trial.
+TRAINING_KEYS = {"epochs", "batch_size", "budget"}
 
 
 def run_tune(
@@ -58,8 +61,8 @@ def run_tune(
         left = _left(config, space, wanted, log)
         test = _test_settings(config)
         known = {} if done_before is None else done_before["summary"]
-        more = known.get("test") != test or (left > 0 and (resume or known.get("wanted") != wanted))
-        with run.stage("tune", settings, inputs, force=force, more=more) as stage:
+        reopen = known.get("test") != test or (left > 0 and (resume or known.get("wanted") != wanted))
+        with run.stage("tune", settings, inputs, force=force, reopen=reopen) as stage:
             place = run.root / "tune" / "summary.json"
             if stage.done:
                 stored: dict[str, Any] = place.read_json()
@@ -79,24 +82,14 @@ def _methods(config: Config, space: Space) -> list[str]:
 
 def _identity(config: Config) -> dict[str, Any]:
     """Return the settings that trials depend on: with others, they are trials of another sweep."""
-    evaluate = config.evaluate
-    apart = {
-        "num_trials",
-        "max_concurrent",
-        "workers_per_trial",
-        "max_failures",
-        "time_budget_s",
-        "test_points",
-        "loggers",
-    }
     return {
-        "model": config.model.model_dump(mode="json"),
-        "train": config.train.model_dump(mode="json"),
-        "score": config.score.model_dump(mode="json", exclude={"methods"}),
-        "select": config.select.model_dump(mode="json", exclude={"name", "nested"}),
+        "model": config.identity("model"),
+        "train": config.identity("train"),
+        "score": config.identity("score", exclude={"methods"}),
+        "select": config.identity("select", exclude={"nested"}),
         "select_score": config.select_score,
-        "evaluate": {"epochs": evaluate.epochs, "batch_size": evaluate.batch_size, "budget": evaluate.budget},
-        "tune": config.tune.model_dump(mode="json", exclude=apart),
+        "evaluate": config.identity("evaluate", exclude=EvaluateConfig.model_fields.keys() - TRAINING_KEYS),
+        "tune": config.identity("tune"),
     }
 
 
@@ -115,8 +108,8 @@ def _prepare(run: RunDirectory, settings: dict[str, Any], inputs: list[str], res
     """Return the log to go on with, or an empty one."""
     folder = run.root / "tune"
     log, started = TrialLog(folder / "trials"), folder / STARTED
-    body = {"settings": settings, "inputs": inputs}
-    known = started.read_json() if started.exists() else None
+    body = {"version": VERSION, "settings": settings, "inputs": inputs}
+    known = upgraded("tune", started.read_json()) if started.exists() else None
     if known == body and not force:
         num = len(log.records())
         if num and not resume and run.manifest("tune") is None:

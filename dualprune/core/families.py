@@ -1,0 +1,63 @@
+"""Which section chooses which kind of plug-in, and the keys that stood there once and are options of a plug-in now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Flat(NamedTuple):
+    """Where a flat key went: the plug-in that had it, the option's name there, and the value that it had unset."""
+
+    plugin: str
+    option: str
+    unset: Any
+
+
+class Family(NamedTuple):
+    """The flat keys of a section: its kind of plug-in, the key that chooses one, whether options stand by name."""
+
+    kind: str
+    chooser: str
+    by_name: bool
+    keys: Mapping[str, Flat]
+
+
+FAMILIES: dict[str, Family] = {
+    "select": Family(
+        "sampler",
+        "method",
+        True,
+        {
+            "c_d": Flat("beta", "c_d", 4.0),
+            "exponent": Flat("beta", "exponent", "c_d"),
+            "concentration": Flat("beta", "concentration", 16.0),
+            "scale": Flat("beta", "scale", 15.0),
+            "anchor_size": Flat("beta", "anchor_size", 10),
+            "order": Flat("top_k", "order", "hardest"),
+            "skip": Flat("top_k", "skip", 0.0),
+            "strata": Flat("ccs", "strata", 50),
+            "drop_hardest": Flat("ccs", "drop", 0.0),
+            "min_score": Flat("threshold", "min_score", None),
+            "max_score": Flat("threshold", "max_score", None),
+        },
+    ),
+    "score": Family("score method", "methods", True, {"window": Flat("dual", "window", 10)}),
+    "data": Family(
+        "source",
+        "source",
+        False,
+        {
+            "image_column": Flat("parquet", "image_column", "image"),
+            "label_column": Flat("parquet", "label_column", "label"),
+            "id_column": Flat("parquet", "id_column", "sample_id"),
+            "name": Flat("torchvision", "name", None),
+            "root": Flat("torchvision", "root", "data"),
+            "download": Flat("torchvision", "download", False),
+        },
+    ),
+}
+# Names of plug-ins of once: the name now, and the options that make it what it was.
+RENAMED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
+    ("sampler", "stratified"): ("ccs", {"drop_by": "score"}),
+}

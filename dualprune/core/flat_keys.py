@@ -1,0 +1,153 @@
+"""Keys that stood in a section once, and are options of a plug-in now: `select.c_d` is `select.options.beta.c_d`.
+
+They go on working where a person writes them: there they become options of the plug-in that is chosen in the same
+place, and one that this plug-in does not have is an error. In what an older version stored, where every key stands
+with its value whatever was chosen, each goes to the plug-in that it belongs to.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dualprune.core.families import FAMILIES, RENAMED, Family, Flat
+from dualprune.core.plugins import plugin_class, registry
+from dualprune.core.registry import nearest
+from dualprune.errors import ConfigError
+
+logger = logging.getLogger(__name__)
+
+
+def chosen(section: str, values: Mapping[str, Any]) -> list[str]:
+    """Return the names of the plug-ins that a section's values choose, by the section's default where they do not."""
+    from dualprune.core.config import Config
+
+    family = FAMILIES[section]
+    default = getattr(Config.model_fields[section].default, family.chooser)
+    found = values.get(family.chooser, default)
+    names = [str(name) for name in found] if isinstance(found, list | tuple) else [str(found)]
+    if section == "score":
+        # The method that a selection ranks by is stored as `select.score`; it reads the same options.
+        names = names or list(default)
+    return [RENAMED.get((family.kind, name), (name, {}))[0] for name in names]
+
+
+def option_paths(key: str, names: Sequence[str]) -> list[str]:
+    """Return the dotted keys that stand for a flat key now, for the plug-ins `names`; the key itself where it is none.
+
+    Raises:
+        ConfigError: none of these plug-ins has such an option.
+    """
+    section, _, rest = key.partition(".")
+    family = FAMILIES.get(section)
+    if family is None or rest not in family.keys:
+        return [key]
+    flat = family.keys[rest]
+    if not _has_moved(family, flat):
+        return [key]
+    having = [name for name in names if _has(family.kind, name, flat.option)]
+    if not having:
+        known = _options(family.kind, names[0])
+        raise ConfigError(
+            f"config.{key}: it is an option of the {family.kind} {flat.plugin!r}, and {names[0]!r} is chosen, "
+            f"which has {'the options ' + ', '.join(known) if known else 'no options'}{nearest(rest, known)}; "
+            f"take it out, or set {section}.{family.chooser} to {flat.plugin}"
+        )
+    below = [f"options.{name}" if family.by_name else "options" for name in having]
+    return [f"{section}.{place}.{flat.option}" for place in below]
+
+
+def translate(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the nested values that a person wrote with every flat key in its new place; errors as `option_paths`."""
+    result = {section: dict(value) if isinstance(value, Mapping) else value for section, value in values.items()}
+    for section, family in FAMILIES.items():
+        own = result.get(section)
+        if not isinstance(own, dict):
+            continue
+        names = chosen(section, own)
+        for key in [key for key in own if key in family.keys]:
+            value = own.pop(key)
+            for path in option_paths(f"{section}.{key}", names):
+                if path == f"{section}.{key}":
+                    own[key] = value
+                    continue
+                logger.warning("config.%s.%s is %s now", section, key, path)
+                put(result, path, value)
+        _rename(section, own)
+    return result
+
+
+def translate_stored(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a section's values as an older version stored them with every flat key in its new place."""
+    family = FAMILIES.get(section)
+    if family is None:
+        return dict(values)
+    result = {key: value for key, value in values.items() if key not in family.keys}
+    names = chosen(section, values)
+    for key in [key for key in values if key in family.keys]:
+        flat, value = family.keys[key], values[key]
+        if not _has_moved(family, flat):
+            result[key] = value
+            continue
+        if value == flat.unset:
+            continue
+        if family.by_name:
+            put(result, f"options.{flat.plugin}.{flat.option}", value)
+        elif flat.plugin in names:
+            put(result, f"options.{flat.option}", value)
+    _rename(section, result)
+    return result
+
+
+def space_keys(space: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return a search space by today's keys; a flat key stands for the option of each plug-in that may be chosen.
+
+    `values` are the configuration's, by section; what the space itself chooses from goes before them.
+    """
+    result: dict[str, Any] = {}
+    for key, domain in space.items():
+        section = key.partition(".")[0]
+        names: list[str] = []
+        if section in FAMILIES:
+            listed = space.get(f"{section}.{FAMILIES[section].chooser}") or {}
+            names = [str(name) for choices in listed.values() for name in choices]
+            names = names or chosen(section, (values or {}).get(section) or {})
+        for path in option_paths(key, names):
+            result[path] = domain
+    return result
+
+
+def put(values: dict[str, Any], path: str, value: Any) -> None:
+    """Set the value at a dotted path; sections on the way are copied or made."""
+    *way, last = path.split(".")
+    for part in way:
+        below = values.get(part)
+        values[part] = dict(below) if isinstance(below, Mapping) else {}
+        values = values[part]
+    values[last] = value
+
+
+def _rename(section: str, own: dict[str, Any]) -> None:
+    family = FAMILIES[section]
+    name = own.get(family.chooser)
+    if isinstance(name, str) and (family.kind, name) in RENAMED:
+        now, options = RENAMED[family.kind, name]
+        if now not in registry(family.kind):
+            return
+        own[family.chooser] = now
+        for option, value in options.items():
+            path = f"options.{now}.{option}" if family.by_name else f"options.{option}"
+            put(own, path, value)
+
+
+def _options(kind: str, name: str) -> list[str]:
+    return list(plugin_class(kind, name).Options.model_fields)
+
+
+def _has_moved(family: Family, flat: Flat) -> bool:
+    return flat.plugin in registry(family.kind) and hasattr(plugin_class(family.kind, flat.plugin), "Options")
+
+
+def _has(kind: str, name: str, option: str) -> bool:
+    return option in _options(kind, name)

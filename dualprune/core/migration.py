@@ -1,0 +1,50 @@
+"""Reads manifests of older versions as if this version had written them; nothing is rewritten.
+
+Version 1 (manifests without the key `version`) stored whole sections, every default included, as the settings of a
+stage. Brought to what differs from the baseline they equal the settings that this version makes of the same
+configuration, and the stage keeps the fingerprint that it had.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from dualprune.core.flat_keys import space_keys, translate_stored
+from dualprune.core.identity import options_identity, section_identity
+
+VERSION = 2
+# Settings that are a section by themselves, by the first part of the stage's key.
+_WHOLE = {"select": "select", "export": "export"}
+_SECTIONS = ("data", "model", "train", "score", "select", "evaluate", "tune")
+
+
+def upgraded(key: str, manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a stage's manifest with its settings in the form of this version."""
+    if "version" in manifest:
+        return manifest
+    return {**manifest, "version": VERSION, "settings": upgraded_settings(key, manifest["settings"])}
+
+
+def upgraded_settings(key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a stage, as version 1 stored them, in the form of this version."""
+    stage, _, name = key.partition(".")
+    if stage in _WHOLE:
+        return _select(settings) if stage == "select" else _section(stage, settings)
+    if stage == "score":
+        # The values of the method's options stood under `parameters`.
+        options = options_identity("score method", name, settings["parameters"])
+        return {**{k: v for k, v in settings.items() if k != "parameters"}, "options": options}
+    return {k: _section(k, v) if k in _SECTIONS and isinstance(v, Mapping) else v for k, v in settings.items()}
+
+
+def _select(settings: Mapping[str, Any]) -> dict[str, Any]:
+    # `ratio` and `score` count always, and `within` is no key of the configuration.
+    apart = {name: settings[name] for name in ("ratio", "score", "within") if name in settings}
+    return {**_section("select", {k: v for k, v in settings.items() if k not in apart}), **apart}
+
+
+def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    if name == "tune":
+        values = {**values, "space": space_keys(values["space"])}
+    return section_identity(name, translate_stored(name, values))
