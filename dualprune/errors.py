@@ -21,6 +21,10 @@ class AddressError(UserError):
     """The file system of an address is not known or cannot be reached."""
 
 
+class StorageError(UserError, OSError):
+    """A file or folder cannot be read or written."""
+
+
 class RunError(UserError):
     """The run directory is not in the state that the command needs."""
 

@@ -5,7 +5,7 @@ Ratios are pruning ratios: the share that is removed. Epochs count from 0. Times
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
@@ -152,6 +152,14 @@ class BalanceConfig(Section):
     short: Literal["raise", "redistribute"] = Field(
         "raise", description="A quota is larger than its group: stop, or keep all of it and give the rest to others."
     )
+
+    @field_validator("quota", mode="before")
+    @classmethod
+    def _names_are_text(cls, quota: Any) -> Any:
+        # YAML reads `{0: 1, 1: 2}` with whole numbers as keys; classes are known by their text.
+        if not isinstance(quota, Mapping):
+            return quota
+        return {str(name) if type(name) is int else name: weight for name, weight in quota.items()}
 
     @property
     def active(self) -> bool:

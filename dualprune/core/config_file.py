@@ -15,6 +15,7 @@ from dualprune.core.flat_keys import chosen, option_paths, put, translate, trans
 from dualprune.core.identity import with_baseline
 from dualprune.core.problems import messages
 from dualprune.core.storage import Location
+from dualprune.core.yaml_file import parse_yaml
 from dualprune.errors import ConfigError
 
 
@@ -63,10 +64,7 @@ def dump_config(config: Config) -> str:
 
 
 def _parse_yaml(content: bytes, name: str) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(content)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not valid YAML: {error}") from None
+    values = parse_yaml(content, name)
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -101,10 +99,7 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     key, mark, text = override.partition("=")
     if not mark or not all(key.strip().split(".")):
         raise ConfigError(f"--set {override}: expected section.key=value, such as select.ratio=0.7")
-    try:
-        return override, key.strip(), yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"--set {override}: the value is not valid YAML: {error}") from None
+    return override, key.strip(), parse_yaml(text, f"--set {override}", "the value")
 
 
 def _set(values: dict[str, Any], override: str, key: str, value: Any) -> None:

@@ -117,7 +117,7 @@ class RunDirectory:
         """Return all manifests by stage key, those of unfinished stages too."""
         files = (self.root / "manifests").children()
         keys = {file.name.removesuffix(".json"): file for file in files}
-        return {key: upgraded(key, file.read_json()) for key, file in keys.items()}
+        return {key: upgraded(key, file.read_record()) for key, file in keys.items()}
 
     def require(self, key: str, command: str) -> dict[str, Any]:
         """Return the manifest of a stage that must be finished; else a RunError that names the command to run."""
@@ -197,7 +197,7 @@ class RunDirectory:
         place = self.root / "manifests" / f"{key}.json"
         if not place.exists():
             return None
-        return upgraded(key, place.read_json())
+        return upgraded(key, place.read_record())
 
     def _other_config(self, key: str, known: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         before, now = _flat(known["settings"]), _flat(settings)

@@ -14,7 +14,7 @@ class Section(BaseModel):
     `baseline`, `neutral` and `version` say what a value means to the identity of a run, see `dualprune.core.identity`.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     baseline: ClassVar[Mapping[str, Any]] = {}
     # Fields on which no result depends, such as where data lie.

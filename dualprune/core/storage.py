@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +20,23 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
-from dualprune.errors import AddressError
+from dualprune.errors import AddressError, DataError, StorageError, UserError
+
+REMEDY = "restore it from a copy, or delete it and do its stage again"
+
+
+class Record(dict[str, Any]):
+    """A JSON mapping of a file; a key that it lacks is a DataError that names the file."""
+
+    def __init__(self, place: str, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.place = place
+
+    def __missing__(self, key: str) -> Any:
+        raise DataError(f"{self.place} is damaged: it has no {key!r}; {REMEDY}")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Record, (self.place, dict(self))
 
 
 @dataclass(frozen=True)
@@ -91,6 +107,11 @@ class Location:
             text = text[len("file://") :]
         if "://" not in text:
             text = str(Path(text).expanduser().absolute())
+        elif _has_credentials(text):
+            raise AddressError(
+                f"{cls(text)}: the address holds a name or password; take them out, and give them through the "
+                "environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            )
         return cls(text.rstrip("/") or "/")
 
     @property
@@ -138,8 +159,19 @@ class Location:
         filesystem, _ = _filesystem(f"{scheme}://{bucket}{mark}{options}", os.getpid())
         return filesystem, path
 
+    @contextmanager
+    def _errors(self, what: str) -> Iterator[None]:
+        """Raise a StorageError that names this place for whatever its file system reports; `what` is what failed."""
+        try:
+            yield
+        except UserError:
+            raise
+        except (OSError, pa.ArrowException) as error:
+            raise StorageError(f"{self} cannot be {what}: {_in_words(error)}") from error
+
     def _info(self) -> pafs.FileInfo:
-        return self.filesystem.get_file_info([self.path])[0]
+        with self._errors("looked up"):
+            return self.filesystem.get_file_info([self.path])[0]
 
     def exists(self) -> bool:
         """Whether there is a file or folder here."""
@@ -156,37 +188,57 @@ class Location:
     def children(self) -> list[Location]:
         """Return what lies directly in this folder, sorted by name; nothing where there is no folder."""
         selector = pafs.FileSelector(self.path, recursive=False, allow_not_found=True)
-        infos = self.filesystem.get_file_info(selector)
+        with self._errors("listed"):
+            infos = self.filesystem.get_file_info(selector)
         names = sorted(info.base_name for info in infos if not info.base_name.startswith(".tmp-"))
         return [self / name for name in names]
 
     def read_bytes(self) -> bytes:
         """Return the file's content."""
-        with self.filesystem.open_input_stream(self.path) as stream:
+        with self._errors("read"), self.filesystem.open_input_stream(self.path) as stream:
             return bytes(stream.read())
 
     def write_bytes(self, content: bytes | pa.Buffer) -> None:
         """Write the file such that a reader sees the old content or the new one, never a part of it."""
         if not self.is_local:
             # An object store shows an object when its upload is complete.
-            with self.filesystem.open_output_stream(self.path) as stream:
+            with self._errors("written"), self.filesystem.open_output_stream(self.path) as stream:
                 stream.write(content)
             return
         target = Path(self.address)
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".tmp-{target.name}-{uuid.uuid4().hex[:8]}")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with self._errors("written"):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with temporary.open("wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                temporary.replace(target)
+            finally:
+                # On a full disk or in a folder that is gone, this fails as well: the first error is the one to tell.
+                with suppress(OSError):
+                    temporary.unlink(missing_ok=True)
 
     def read_json(self) -> Any:
-        """Return the file's content as JSON values."""
-        return json.loads(self.read_bytes())
+        """Return the file's content as JSON values; a DataError where it is none.
+
+        Of a mapping, a key that is missing is a DataError too: the files read here are written by this package, whole.
+        """
+        try:
+            value = json.loads(self.read_bytes())
+        except (ValueError, RecursionError) as error:
+            if isinstance(error, UserError):
+                raise
+            raise DataError(f"{self} is damaged: it is not JSON ({error}); {REMEDY}") from None
+        return Record(str(self), value) if isinstance(value, dict) else value
+
+    def read_record(self) -> Record:
+        """Return the file's content, which must be a JSON mapping; errors as for `read_json`."""
+        value = self.read_json()
+        if not isinstance(value, Record):
+            raise DataError(f"{self} is damaged: it holds {type(value).__name__}, not a mapping; {REMEDY}")
+        return value
 
     def write_json(self, value: Any) -> None:
         """Write JSON values, atomically."""
@@ -200,7 +252,7 @@ class Location:
         """Return a Parquet file as a table, or a folder's Parquet files, by name, as one."""
         if not self.is_file() and (files := self.children()):
             return pa.concat_tables(file.read_table(columns) for file in files)
-        with self.open_input() as file:
+        with self._errors("read"), self.open_input() as file:
             return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
 
     def write_table(self, table: pa.Table, **options: Any) -> FileRecord:
@@ -241,20 +293,38 @@ class Location:
 
     def open_input(self) -> pa.NativeFile:
         """Open the file for reading at any offset."""
-        return self.filesystem.open_input_file(self.path)
+        with self._errors("opened"):
+            return self.filesystem.open_input_file(self.path)
 
     def delete(self) -> None:
         """Remove the file or the folder with all it holds; nothing happens where there is none."""
         kind = self._info().type
-        if kind == pafs.FileType.Directory:
-            self.filesystem.delete_dir(self.path)
-        elif kind == pafs.FileType.File:
-            self.filesystem.delete_file(self.path)
+        with self._errors("deleted"):
+            if kind == pafs.FileType.Directory:
+                self.filesystem.delete_dir(self.path)
+            elif kind == pafs.FileType.File:
+                self.filesystem.delete_file(self.path)
 
 
 @lru_cache(maxsize=1)
 def _local() -> pafs.FileSystem:
     return pafs.LocalFileSystem()
+
+
+def _has_credentials(address: str) -> bool:
+    """Whether a URI has a user before its host, or keys among its options; Windows drives and the like have none."""
+    base, _, options = address.partition("?")
+    authority = base.partition("://")[2].partition("/")[0]
+    names = [option.partition("=")[0].lower() for option in options.split("&")]
+    return "@" in authority or any(
+        word in name for name in names for word in ("access_key", "secret", "token", "password")
+    )
+
+
+def _in_words(error: BaseException) -> str:
+    """Return the first line of what a file system reports, without the addresses that it repeats."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def fingerprint(value: Mapping[str, Any] | Sequence[Any] | str) -> str:

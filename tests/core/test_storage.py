@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import hashlib
 import pickle
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 from dualprune.core.storage import Location, fingerprint
+from dualprune.errors import DataError, StorageError
 
 
 @pytest.fixture(params=["local", "s3"])
@@ -90,3 +92,58 @@ def test_fingerprints_stand_for_values() -> None:
     assert fingerprint({"a": 1, "b": [2]}) == fingerprint({"b": [2], "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
     assert len(fingerprint("x")) == 16
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"manifest\.json is damaged: it is not JSON .*; restore it from a copy, or delete it"),
+        (b'{"stage": "rec', "it is not JSON"),
+        (b"\xff\xfe", "it is not JSON"),
+        (b"[" * 100_000, "it is not JSON"),
+        (b"null", "it holds NoneType, not a mapping"),
+        (b"[]", "it holds list, not a mapping"),
+        (b"3", "it holds int, not a mapping"),
+    ],
+)
+def test_a_damaged_record_is_named(tmp_path: Path, content: bytes, message: str) -> None:
+    place = Location.of(tmp_path / "manifest.json")
+    place.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        place.read_record()
+
+
+def test_a_key_that_a_record_lacks_is_named(tmp_path: Path) -> None:
+    place = Location.of(tmp_path / "manifest.json")
+    place.write_json({"stage": "record"})
+    record = pickle.loads(pickle.dumps(place.read_record()))
+    assert record["stage"] == "record"
+    assert record.get("status") is None
+    with pytest.raises(DataError, match=r"manifest\.json is damaged: it has no 'status'; restore it from a copy"):
+        record["status"]
+
+
+def test_what_a_file_system_reports_names_the_place(tmp_path: Path) -> None:
+    missing = Location.of(tmp_path / "missing")
+    for action in (missing.read_bytes, missing.open_input, missing.read_table, missing.read_json):
+        with pytest.raises(StorageError, match=r"missing cannot be (read|opened)"):
+            action()
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match=r"file/below cannot be written"):
+        Location.of(tmp_path / "file" / "below").write_bytes(b"x")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
+    with pytest.raises(StorageError, match=r"broken\.parquet cannot be read"):
+        Location.of(tmp_path / "broken.parquet").read_table()
+
+
+def test_an_object_store_that_refuses_or_is_away_is_an_error(s3: str) -> None:
+    bucket, _, options = s3.partition("?")
+    other = (
+        bucket.replace("s3://bucket/", "s3://no-such-bucket/")
+        + "?"
+        + options.replace("&allow_bucket_creation=true", "")
+    )
+    with pytest.raises(StorageError, match=r"s3://no-such-bucket/.* cannot be written"):
+        (Location.of(other) / "x").write_bytes(b"x")
+    with pytest.raises(StorageError, match=r"cannot be read"):
+        (Location.of(s3) / "nothing").read_bytes()

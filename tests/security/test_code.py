@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 FOLDERS = [name for name in ("dualprune", "pipelines", "cluster", "benchmarks") if (ROOT / name).is_dir()]
 
 # What comes from a Ray task of the same job, as Ray itself sends it; never from a file.
-BETWEEN_TASKS = {("dualprune/buckets.py", "cloudpickle.loads")}
+BETWEEN_TASKS = {("dualprune/cluster/tasks.py", "cloudpickle.loads")}
 
 
 def test_no_code_runs_what_it_reads() -> None:

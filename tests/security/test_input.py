@@ -26,7 +26,7 @@ from dualprune.core.storage import Location
 from dualprune.data.decoding import UndecodableError, open_image
 from dualprune.data.source import Chunk
 from dualprune.data.sources.torchvision import TorchvisionSource
-from dualprune.errors import ConfigError
+from dualprune.errors import AddressError, ConfigError
 from dualprune.training import checkpoint
 from dualprune.training.loop import Trainer
 
@@ -136,12 +136,30 @@ def test_an_id_and_a_class_reach_the_terminal_as_text(capsys) -> None:
 @pytest.mark.parametrize(
     ("address", "shown"),
     [
-        ("s3://key:secret@bucket/runs/a?endpoint_override=http://h&secret_key=x", "s3://bucket/runs/a"),
+        ("s3://bucket/runs/a?endpoint_override=http://h&region=eu", "s3://bucket/runs/a"),
         ("s3://bucket/runs/a@b", "s3://bucket/runs/a@b"),
         ("/home/me@work/run", "/home/me@work/run"),
         ("gs://bucket", "gs://bucket"),
     ],
 )
-def test_keys_in_an_address_are_left_out_of_what_is_shown(address: str, shown: str) -> None:
+def test_options_of_an_address_are_left_out_of_what_is_shown(address: str, shown: str) -> None:
     assert str(Location.of(address)) == shown
     assert Location.of(address).address == address
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "s3://key:hidden@bucket/runs/a",
+        "s3://hidden@bucket/runs/a",
+        "s3://bucket/runs/a?endpoint_override=http://h&secret_key=hidden",
+        "s3://bucket/a?access_key=hidden",
+        "gs://bucket/a?token=hidden",
+    ],
+)
+def test_an_address_with_credentials_is_refused_without_showing_them(address: str) -> None:
+    with pytest.raises(AddressError, match="the address holds a name or password; take them out") as caught:
+        Location.of(address)
+    assert "hidden" not in str(caught.value)
+    # Nor do they appear where such a place was made in another way.
+    assert "hidden" not in str(Location(address))

@@ -93,7 +93,7 @@ def test_a_grid_is_every_combination() -> None:
         ({"select.ratio": {"choice": [0.3, 1.2]}}, r"select.ratio: 1.2 cannot be used: .* 1.2 is not in"),
         ({"select.ratio": {"uniform": [-0.1, 0.5]}}, r"-0.1 cannot be used"),
         ({"score.window": {"uniform": [3, 6]}}, "cannot be used: config.score.window: 4.1"),
-        ({"select.method": {"choice": ["beta", "gamma"]}}, "'gamma' cannot be used: config.select.method: unknown sampler"),
+        ({"select.method": {"choice": ["beta", "gamma"]}}, "'gamma' cannot be used: config.select.method: unknown"),
         ({"score.epochs": {"int": [10, 13]}}, "score.epochs: 13 is more than the 12 epochs that are recorded"),
         ({"score.window": {"int": [3, 13]}}, "score.window of 13 epochs does not fit into score.epochs of 12"),
         (
