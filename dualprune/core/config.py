@@ -1,4 +1,4 @@
-"""The configuration: one pydantic model a section. The only place where defaults live.
+"""The configuration: one pydantic model per section. The only place where defaults live.
 
 Ratios are pruning ratios: the share that is removed. Epochs count from 0. Times are in seconds.
 """
@@ -44,7 +44,7 @@ class DataConfig(Section):
     image_size: PositiveInt | None = Field(
         None, description="Resize the shorter side to this many pixels and crop the centre; null: images are alike."
     )
-    max_samples: PositiveInt | None = Field(None, description="Use the first so many training samples only.")
+    max_samples: PositiveInt | None = Field(None, description="Use only this many training samples, the first ones.")
     max_pixels: PositiveInt = Field(50_000_000, description="Refuse an encoded image of more pixels than this.")
     on_error: Literal["raise", "skip"] = Field(
         "raise", description="What to do with an image that cannot be decoded: stop, or leave the sample out."
@@ -56,7 +56,7 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """The model that is trained to watch the samples."""
+    """The model that is trained while samples are recorded."""
 
     baseline = BASELINES["model"]
 
@@ -65,12 +65,12 @@ class ModelConfig(Section):
 
 
 class TrainConfig(Section):
-    """The training recipe; the defaults are the paper's for CIFAR."""
+    """The training recipe; the defaults are those of DUAL's authors for CIFAR."""
 
     baseline = BASELINES["train"]
 
     epochs: PositiveInt = Field(200, description="Length of the full schedule, which the learning rate follows.")
-    batch_size: PositiveInt = Field(128, description="Samples a step, over all workers together.")
+    batch_size: PositiveInt = Field(128, description="Samples per step, over all workers together.")
     lr: PositiveFloat = Field(0.1, description="Highest learning rate.")
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     nesterov: bool = True
@@ -86,19 +86,19 @@ class TrainConfig(Section):
 
 
 class StableConfig(Section):
-    """When `record.stop: stable` stops: scores and kept sets are compared with those of some epochs before."""
+    """When `record.stop: stable` stops: it compares scores and kept sets with those of a few epochs earlier."""
 
     baseline = BASELINES["stable"]
 
     overlap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        0.9, description="Least share of the kept set that both keep, at every ratio of `select.ratio`."
+        0.9, description="Smallest share of the kept set that both keep, at every ratio of `select.ratio`."
     )
     correlation: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(
-        0.95, description="Least rank correlation (Spearman's) of the scores."
+        0.95, description="Smallest rank correlation (Spearman's) of the scores."
     )
-    lag: PositiveInt = Field(3, description="Compare with the scores of so many epochs before.")
-    patience: PositiveInt = Field(2, description="Stop when both held for so many epochs, one after the other.")
-    max_samples: PositiveInt = Field(1_000_000, description="Compare so many samples at most, chosen by hash.")
+    lag: PositiveInt = Field(3, description="Compare with the scores of this many epochs earlier.")
+    patience: PositiveInt = Field(2, description="Stop once both have held for this many consecutive epochs.")
+    max_samples: PositiveInt = Field(1_000_000, description="Compare at most this many samples, chosen by hash.")
 
 
 class RecordConfig(Section):
@@ -106,21 +106,23 @@ class RecordConfig(Section):
 
     baseline = BASELINES["record"]
 
-    epochs: PositiveInt = Field(30, description="Train and record so many epochs, then stop; with `stable`, at most.")
+    epochs: PositiveInt = Field(
+        30, description="Train and record this many epochs, then stop; with `stable`, at most this many."
+    )
     stop: Literal["fixed", "stable"] = Field(
-        "fixed", description="Stop after `epochs`, or as soon as scores and kept sets have settled."
+        "fixed", description="Stop after `epochs`, or as soon as scores and kept sets move little."
     )
     stable: StableConfig = StableConfig()
     online: bool = Field(
         True,
-        description="Score while recording: the score stage has nothing to read then. Takes 4 · (window + 4) bytes of "
-        "memory a sample, shared out over the workers.",
+        description="Score while recording, so that the score stage has nothing to read. DUAL takes 4 · (window + 4) "
+        "bytes of memory per sample, divided among the workers.",
     )
     statistics: list[str] | None = Field(
-        None, description="Statistics to record; null: those that the methods in `score.methods` need."
+        None, description="Statistics to record; null: those that the score methods read."
     )
     num_buckets: PositiveInt | None = Field(
-        None, description="Parts of the position range; null: about a million samples each, at least one a worker."
+        None, description="Parts of the position range; null: about a million samples each, at least one per worker."
     )
     checkpoint_every: PositiveInt = Field(1, description="Epochs between model checkpoints, from which a run resumes.")
 
@@ -132,25 +134,29 @@ class ScoreConfig(Section):
 
     methods: list[str] = Field(["dual"], min_length=1, description="Score methods, computed in one read.")
     window: Annotated[int, Field(ge=2)] = Field(10, description="Window length J, in epochs.")
-    epochs: PositiveInt | None = Field(None, description="Use the first T recorded epochs; null: all.")
-    on_nan: Literal["raise", "drop"] = Field("raise", description="A recorded value is NaN: stop, or give no score.")
+    epochs: PositiveInt | None = Field(None, description="Score by the first T recorded epochs; null: all.")
+    on_nan: Literal["raise", "drop"] = Field(
+        "raise", description="Where a recorded value is NaN: stop, or leave the sample without a score."
+    )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options by method, such as `dual: {window: 5}`: `dualprune methods NAME`."
     )
 
 
 class BalanceConfig(Section):
-    """How the kept samples are shared out over groups; around any sampler."""
+    """How the kept samples are divided among groups; works with any sampler."""
 
     baseline = BASELINES["balance"]
 
     by: str = Field("label", description="label, or a column of the Parquet source whose values are the groups.")
     quota: Literal["none", "proportional", "equal"] | dict[str, PositiveFloat] = Field(
-        "none", description="Share of each group: as it comes, by its size, the same, or by weights `{name: weight}`."
+        "none",
+        description="Share of each group: as drawn, by its size, the same for all, or by weights `{name: weight}`.",
     )
-    minimum: NonNegativeInt = Field(0, description="Keep at least so many samples of each group.")
+    minimum: NonNegativeInt = Field(0, description="Keep at least this many samples of each group.")
     short: Literal["raise", "redistribute"] = Field(
-        "raise", description="A quota is larger than its group: stop, or keep all of it and give the rest to others."
+        "raise",
+        description="Where a quota is larger than its group: stop, or keep the whole group and spread the rest.",
     )
 
     @field_validator("quota", mode="before")
@@ -193,10 +199,14 @@ class SelectConfig(Section):
         default_factory=dict, description="Options by sampler, such as `beta: {c_d: 5.5}`: `dualprune methods NAME`."
     )
     balance: BalanceConfig = BalanceConfig()
-    always_keep: str | None = Field(None, description="File of ids to keep: text, one a line, or Parquet (sample_id).")
-    never_keep: str | None = Field(None, description="File of ids to remove, likewise.")
-    deduplicate: bool = Field(False, description="Of samples with identical image bytes keep none but the first by id.")
-    nested: bool = Field(False, description="Draw each ratio from what the next smaller ratio of the list keeps.")
+    always_keep: str | None = Field(
+        None, description="File of ids to keep: text with one id per line, or Parquet with a column `sample_id`."
+    )
+    never_keep: str | None = Field(None, description="File of ids to remove, in the same forms.")
+    deduplicate: bool = Field(
+        False, description="Of samples with identical image bytes, keep only the one with the lowest id."
+    )
+    nested: bool = Field(False, description="Draw each ratio from the samples that the next smaller ratio keeps.")
 
     @property
     def ratios(self) -> list[float]:
@@ -227,13 +237,13 @@ class EvaluateConfig(Section):
     seeds: PositiveInt = Field(3, description="Trainings of each subset.")
     epochs: PositiveInt | None = Field(None, description="Epochs of each training; null: `train.epochs`.")
     budget: Literal["epochs", "steps", "both"] = Field(
-        "epochs", description="Give each subset as many epochs as the full set, or as many steps, or do both."
+        "epochs", description="Train each subset for as many epochs as the full set, for as many steps, or both."
     )
     batch_size: PositiveInt | Literal["paper"] | None = Field(
         None, description="null: `train.batch_size`; paper: half of it from ratio 0.8, a quarter from 0.9."
     )
     parallel: Literal["auto", "runs", "data"] = Field(
-        "auto", description="Workers share out the trainings (runs), or each training (data)."
+        "auto", description="Divide the trainings among the workers (runs), or each training (data)."
     )
 
 
@@ -257,7 +267,9 @@ class TuneConfig(Section):
         "none", description="Stop trials early whose validation accuracy lags behind, epoch by epoch."
     )
     grace_epochs: PositiveInt = Field(3, description="asha, median: epochs that every trial trains.")
-    reduction_factor: Annotated[int, Field(ge=2)] = Field(3, description="asha: one of so many goes on at each rung.")
+    reduction_factor: Annotated[int, Field(ge=2)] = Field(
+        3, description="asha: one of this many trials goes on at each rung."
+    )
     objective: Literal["accuracy", "largest_ratio", "pareto"] = Field(
         "accuracy",
         description="accuracy: the highest; largest_ratio: the largest ratio that loses at most `epsilon` against the "
@@ -266,23 +278,24 @@ class TuneConfig(Section):
     epsilon: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
         0.01, description="largest_ratio, pareto: accuracy that may be lost, as a share of all validation samples."
     )
-    num_trials: PositiveInt = Field(40, description="Points to try; grid: at most so many.")
-    seeds: PositiveInt = Field(1, description="Draws and trainings of each point; their mean accuracy counts.")
+    num_trials: PositiveInt = Field(40, description="Points to try; grid: at most this many.")
+    seeds: PositiveInt = Field(1, description="Draws and trainings per point; their mean accuracy counts.")
     validation_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] = Field(
-        0.2, description="Share of the training set, by class, on which trials are measured; it is never selected."
+        0.2, description="Share of the training set, by class, that trials are measured on; it is never selected."
     )
     max_concurrent: PositiveInt | None = Field(
-        None, description="Trials at a time; null: what the cluster has room for."
+        None, description="Concurrent trials; null: as many as the cluster has room for."
     )
     workers_per_trial: PositiveInt = Field(
         1, description="Data-parallel workers of each trial; above 1, Ray Train starts for each (about 30 s)."
     )
-    max_failures: NonNegativeInt = Field(1, description="Times that a trial which fails is tried again.")
+    max_failures: NonNegativeInt = Field(1, description="How often a failed trial is tried again.")
     time_budget_s: PositiveFloat | None = Field(
-        None, description="Begin no trial after this time, and stop those left."
+        None, description="Start no trial after this time, and stop those that are running."
     )
     test_points: NonNegativeInt = Field(
-        3, description="So many of the best points are checked on the test set, with `evaluate.seeds`; 0: none."
+        3,
+        description="How many of the best points to check on the test set, `evaluate.seeds` trainings each; 0: none.",
     )
     loggers: list[Literal["csv", "json", "tensorboard", "mlflow", "wandb"]] = Field(
         ["csv", "tensorboard"], description="What Ray Tune writes of every trial, in tune/logs."
@@ -291,15 +304,21 @@ class TuneConfig(Section):
 
 
 class ScalingConfig(Section):
-    """What the cluster gives to training."""
+    """What training takes of the cluster."""
 
     baseline = BASELINES["scaling"]
 
-    num_workers: PositiveInt | None = Field(None, description="Data-parallel workers; null: one a GPU, or two.")
-    use_gpu: bool | None = Field(None, description="null: where the cluster has GPUs.")
+    num_workers: PositiveInt | None = Field(
+        None, description="Data-parallel workers; null: one per GPU, or two without GPUs."
+    )
+    use_gpu: bool | None = Field(None, description="Train on GPUs; null: if the cluster has any.")
     cpus_per_worker: PositiveFloat = 1.0
-    max_failures: Annotated[int, Field(ge=-1)] = Field(3, description="Restarts of training; -1: no limit.")
-    address: str | None = Field(None, description="Ray cluster to join; null: RAY_ADDRESS, or one started here.")
+    max_failures: Annotated[int, Field(ge=-1)] = Field(
+        3, description="How often training restarts after a failure; -1: without limit."
+    )
+    address: str | None = Field(
+        None, description="Ray cluster to join; null: RAY_ADDRESS, or a cluster started on this machine."
+    )
 
 
 class Config(Section):

@@ -67,7 +67,7 @@ def fnv1a(texts: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 def _fnv1a_arrow(texts: Any) -> NDArray[np.uint64]:
-    # The bytes lie one after the other already: no string object is made.
+    # The texts are contiguous in memory: no string object is made.
     _, ends, content = texts.buffers()
     kind = np.int64 if "large" in str(texts.type) else np.int32
     if not len(texts):

@@ -1,4 +1,4 @@
-"""One writer a run directory: a kernel lock on a local disk, a renewed lease on an object store."""
+"""One writer per run directory: a kernel lock on a local disk, a renewed lease on an object store."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dualprune.errors import RunBusyError, RunError
 
 LEASE_S = 90.0
 RENEW_S = 20.0
-# Two writers that begin at the same moment both see no lease; after this time one of them finds itself overwritten.
+# Two writers that start together both find no lease; after this time one of them sees the other's.
 SETTLE_S = 1.0
 
 
@@ -47,7 +47,7 @@ def _flock(root: Location) -> Iterator[None]:
         lock = (folder / ".lock").open("a+")
     except OSError as error:
         raise RunError(f"run directory {root} cannot be written: {error}; choose another") from None
-    # The kernel frees the lock when the process ends, however it ends: no stale lock is left behind.
+    # The kernel frees the lock however the process ends, so no stale lock is left behind.
     with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

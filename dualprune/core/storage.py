@@ -41,7 +41,7 @@ class Record(dict[str, Any]):
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a commit record says of a file: enough to find it damaged or cut off."""
+    """What a commit record says about a file: enough to tell that it is damaged or cut off."""
 
     name: str
     rows: int
@@ -199,7 +199,7 @@ class Location:
             return bytes(stream.read())
 
     def write_bytes(self, content: bytes | pa.Buffer) -> None:
-        """Write the file such that a reader sees the old content or the new one, never a part of it."""
+        """Write the file atomically: a reader sees the old content or the new one, never a part."""
         if not self.is_local:
             # An object store shows an object when its upload is complete.
             with self._errors("written"), self.filesystem.open_output_stream(self.path) as stream:
@@ -265,7 +265,7 @@ class Location:
 
     @contextmanager
     def table_writer(self, **options: Any) -> Iterator[TableWriter]:
-        """Give a writer of one Parquet file, table by table; the file appears, whole, when the block ends well."""
+        """Yield a writer that appends tables to one Parquet file; the file appears, whole, when the block ends well."""
         if self.is_local:
             folder = Path(self.address).parent
             folder.mkdir(parents=True, exist_ok=True)
