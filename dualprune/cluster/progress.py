@@ -1,4 +1,4 @@
-"""Progress bars: of what workers report to a small actor, and of what the driver sees coming in itself."""
+"""Progress bars: for what workers report to a small actor, and for what the driver counts itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-import ray
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
@@ -23,18 +22,18 @@ LOG_S = 10.0
 
 
 class ProgressBoard:
-    """The latest state that workers reported: a count and a few words."""
+    """The latest state that workers reported: a count and a short note."""
 
     def __init__(self) -> None:
         self._count = 0
         self._note = ""
 
     def set(self, count: int, note: str = "") -> None:
-        """Say that `count` items are done."""
+        """Report that `count` items are done."""
         self._count, self._note = count, note
 
     def add(self, note: str = "") -> None:
-        """Say that one more item is done."""
+        """Report that one more item is done."""
         self._count, self._note = self._count + 1, note
 
     def state(self) -> tuple[int, str]:
@@ -43,8 +42,10 @@ class ProgressBoard:
 
 
 @contextmanager
-def shown(title: str, total: int) -> Iterator[Any]:
-    """Give an actor handle of a `ProgressBoard` while the block runs: a bar on a terminal, else lines of the log."""
+def worker_progress(title: str, total: int) -> Iterator[Any]:
+    """Yield the actor handle of a `ProgressBoard`, shown while the block runs: as a bar on a terminal, else logged."""
+    import ray
+
     board = ray.remote(num_cpus=0)(ProgressBoard).remote()
     stop = threading.Event()
     drawer = threading.Thread(target=_draw, args=(board, title, total, stop), name="progress", daemon=True)
@@ -58,14 +59,16 @@ def shown(title: str, total: int) -> Iterator[Any]:
 
 
 @contextmanager
-def counted(title: str, total: int) -> Iterator[Callable[[], None]]:
-    """Give a function to call here when one more item is done: a bar or lines of the log, without an actor."""
+def progress_bar(title: str, total: int) -> Iterator[Callable[..., None]]:
+    """Yield a function to call, with a note if there is one, when an item is done: a bar on a terminal, else logged."""
     with _Display(title, total) as display:
         counts = itertools.count(1)
-        yield lambda: display.show(next(counts))
+        yield lambda note="": display.show(next(counts), note)
 
 
 def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
+    import ray
+
     with _Display(title, total) as display:
         ended = False
         while not ended:
@@ -78,7 +81,7 @@ def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
 
 
 class _Display:
-    """A bar on a terminal; without one, a line of the log now and then, where one looks how far a job is."""
+    """A bar on a terminal; elsewhere a line of the log now and then, so that a job's log tells how far it is."""
 
     def __init__(self, title: str, total: int) -> None:
         columns = (
@@ -102,7 +105,7 @@ class _Display:
         self._bar.stop()
 
     def show(self, count: int, note: str = "", last: bool = False) -> None:
-        """Show that `count` items are done."""
+        """Show that `count` items are done, with a note."""
         self._bar.update(self._task, completed=count, note=note)
         due = last or count == self._total or time.monotonic() - self._logged_at >= LOG_S
         if not self._drawn and count and due and (count, note) != self._logged:

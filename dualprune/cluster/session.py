@@ -1,4 +1,7 @@
-"""Joins a Ray cluster or starts one here, and brings errors out of Ray as they were raised."""
+"""Joins a Ray cluster or starts one on this machine, and raises errors from inside Ray as they were raised there.
+
+Ray is imported when a function here needs it, so that stages can import this module for free.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import ray
-
+from dualprune.cluster import gauges
+from dualprune.cluster.train import num_workers
 from dualprune.core.config import ScalingConfig
 from dualprune.errors import UserError
 
-# Each barrier of Ray Train waits for the controller's next look, which is every two seconds by default.
 _LOCAL_ENVIRONMENT = {
+    # Each barrier of Ray Train waits for the controller's next poll, which comes every two seconds by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
@@ -23,35 +26,26 @@ _LOCAL_ENVIRONMENT = {
 
 def ensure_ray(scaling: ScalingConfig) -> None:
     """Join the cluster at `scaling.address` or `RAY_ADDRESS`; without either, start one on this machine."""
-    if ray.is_initialized():
-        return
-    address = scaling.address or os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
-        return
+    import ray
+
+    if not ray.is_initialized():
+        address = scaling.address or os.environ.get("RAY_ADDRESS")
+        if address:
+            ray.init(address=address, logging_level=logging.WARNING, log_to_driver=False)
+        else:
+            _start(scaling)
+    gauges.install()
+
+
+def _start(scaling: ScalingConfig) -> None:
+    import ray
+
     for name, value in _LOCAL_ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     workers = num_workers(scaling, num_gpus=0)
-    # CPUs are Ray's tickets, not its cores: training must not take the tickets that Ray Data needs.
+    # CPUs are Ray's tickets, not cores: training must not take the tickets that Ray Data needs.
     num_cpus = max(os.cpu_count() or 1, int(workers * scaling.cpus_per_worker) + 2)
     ray.init(num_cpus=num_cpus, include_dashboard=False, logging_level=logging.ERROR, log_to_driver=False)
-
-
-def num_workers(scaling: ScalingConfig, num_gpus: float) -> int:
-    """Return the number of training workers: as configured, else one a GPU, else two."""
-    if scaling.num_workers is not None:
-        return scaling.num_workers
-    return int(num_gpus) if uses_gpu(scaling, num_gpus) else 2
-
-
-def uses_gpu(scaling: ScalingConfig, num_gpus: float) -> bool:
-    """Return whether training runs on GPUs."""
-    return scaling.use_gpu if scaling.use_gpu is not None else num_gpus >= 1
-
-
-def cluster_gpus() -> float:
-    """Return the number of GPUs of the whole cluster."""
-    return float(ray.cluster_resources().get("GPU", 0.0))
 
 
 @contextmanager
@@ -60,26 +54,28 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        # A task's error is of the user's class too, but its text is the traceback.
-        raise (_user_error(error) or error) from None
+        # A task's error is also of the user's class, but its text is the traceback.
+        raise (user_error(error) or error) from None
     except Exception as error:
-        cause = _user_error(error)
+        cause = user_error(error)
         if cause is None:
             raise
         raise cause from None
 
 
-def _user_error(error: BaseException | None, depth: int = 0) -> UserError | None:
+def user_error(error: BaseException | None, depth: int = 0) -> UserError | None:
+    """Return the `UserError` that an error of Ray was caused by, or None."""
     if error is None or depth > 8:
         return None
-    if isinstance(error, UserError) and not isinstance(error, ray.exceptions.RayTaskError):
+    # A RayTaskError takes the class of its cause, too, and is told apart by this method without importing Ray.
+    if isinstance(error, UserError) and not hasattr(error, "as_instanceof_cause"):
         return error
     failures = getattr(error, "worker_failures", None) or {}
     inner = [getattr(error, "cause", None), *failures.values(), error.__cause__, error.__context__]
-    found = (_user_error(item, depth + 1) for item in inner if isinstance(item, BaseException))
+    found = (user_error(item, depth + 1) for item in inner if isinstance(item, BaseException))
     return next((item for item in found if item is not None), None)
 
 
 def on_terminal() -> bool:
-    """Whether a person watches: progress bars are for them alone."""
+    """Return whether a person is watching: only they get progress bars."""
     return sys.stderr.isatty()

@@ -1,30 +1,65 @@
-"""Runs a function over buckets by Ray Data: a task each, no shuffle, results in order as they come."""
+"""Runs a function over buckets: one bucket in this process, several with Ray Data, a task each and no shuffle."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import cloudpickle
 import numpy as np
 import pyarrow as pa
-import ray
-import ray.data
 
+from dualprune.cluster.session import ensure_ray, user_errors
+from dualprune.core.config import ScalingConfig
 from dualprune.errors import RunError, UserError
 
-# Of `light` work: enough that no core is idle at the end, few enough that starting them does not count.
+# For `light` work: enough that no core is idle at the end, few enough that starting them does not count.
 TASKS_PER_CPU = 4
 
 
-def over_buckets(function: Callable[[int], Any], buckets: Sequence[int], *, light: bool = False) -> Iterator[Any]:
-    """Give function(bucket) for each bucket, in their order; at most a few results wait on the driver.
+def over_buckets(
+    function: Callable[[int], Any],
+    buckets: Sequence[int],
+    scaling: ScalingConfig | None = None,
+    *,
+    light: bool = False,
+    title: str | None = None,
+) -> Iterator[Any]:
+    """Yield function(bucket) for each bucket, in their order; at most a few results wait on the driver.
 
-    With `light`, a task does several buckets, one after the other: for work that takes no longer than a task's start.
+    A single bucket is worked on here, and Ray is not even imported. For several, the cluster of `scaling` is joined or
+    started where that has not happened yet. A `UserError` comes as it was raised.
+
+    Args:
+        function: what to do with a bucket; it is pickled.
+        buckets: their numbers.
+        scaling: which cluster to join; None: that of `RAY_ADDRESS`, or a local one.
+        light: let a task do several buckets one after the other, for work that takes no longer than a task's start.
+        title: show a progress bar of this title.
     """
-    if not buckets:
-        return
+    if len(buckets) == 1:
+        yield function(int(buckets[0]))
+    elif buckets:
+        ensure_ray(scaling or ScalingConfig())
+        with ExitStack() as stack:
+            stack.enter_context(user_errors())
+            done = None
+            if title is not None:
+                from dualprune.cluster.progress import progress_bar
+
+                done = stack.enter_context(progress_bar(title, total=len(buckets)))
+            for result in _with_ray_data(function, buckets, light):
+                yield result
+                if done is not None:
+                    done()
+
+
+def _with_ray_data(function: Callable[[int], Any], buckets: Sequence[int], light: bool) -> Iterator[Any]:
+    import ray
+    import ray.data
+
     # It reports every execution; the stages say what a user wants to know.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     shared = ray.put(function)
@@ -37,7 +72,7 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int], *, ligh
     context.execution_options.preserve_order = True
     # The stages draw their own.
     context.enable_progress_bars = False
-    # It would hold a part of the processors back for further stages, of which there are none: on two, one of them.
+    # Ray Data reserves CPUs for downstream operators; there are none here.
     context.op_resource_reservation_enabled = False
     with ray.data.DataContext.current(context):
         tasks = min(len(buckets), TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))) if light else len(buckets)
@@ -51,35 +86,18 @@ def over_buckets(function: Callable[[int], Any], buckets: Sequence[int], *, ligh
                 yield value
 
 
-def with_progress(title: str, function: Callable[[int], Any], buckets: Sequence[int]) -> Iterator[Any]:
-    """Give what `over_buckets` does, with a bar, on a cluster that is started where there is none.
-
-    One bucket alone is not worth a cluster, and is worked on here.
-    """
-    from dualprune.cluster.progress import counted
-    from dualprune.cluster.session import ensure_ray
-    from dualprune.core.config import ScalingConfig
-
-    if len(buckets) == 1:
-        yield function(buckets[0])
-        return
-    ensure_ray(ScalingConfig())
-    with counted(title, total=len(buckets)) as one_more:
-        for result in over_buckets(function, buckets):
-            yield result
-            one_more()
-
-
 def _result(shared: Any, bucket: int) -> Any:
+    import ray
+
     try:
         return ray.get(shared)(bucket)
     except ray.exceptions.RaySystemError as error:
-        # Ray Data would try again for ever.
+        # Ray Data would retry this for ever.
         reason = str(error.__cause__ or error).strip().splitlines()[-1]
         return RunError(
-            f"a worker cannot load what it is to do: {reason}; make the modules of plug-ins importable on every node, "
-            "by installing them or by the runtime environment's working_dir or py_modules"
+            f"a worker cannot load the function that it is to run: {reason}; make the modules of plug-ins importable "
+            "on every node: install them, or name them in the runtime environment's working_dir or py_modules"
         )
     except UserError as error:
-        # Ray Data would wrap it in its own, without the cause.
+        # Ray Data would wrap it in an error of its own, without the cause.
         return error

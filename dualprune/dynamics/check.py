@@ -32,11 +32,12 @@ class Finding(NamedTuple):
 
 def check_store(run: RunDirectory | Location | str | os.PathLike[str]) -> list[Finding]:
     """Return what is wrong with a run's index and dynamics, by bucket and epoch; memory is that of one file a task."""
-    from dualprune.cluster.tasks import with_progress
+    from dualprune.cluster.tasks import over_buckets
 
     store = DynamicsStore(run)
     findings = list(_check_epochs(store))
-    for found in with_progress("check", partial(check_bucket, str(store.run.root.address)), range(store.num_buckets)):
+    work = partial(check_bucket, str(store.run.root.address))
+    for found in over_buckets(work, range(store.num_buckets), title="check"):
         findings += found
     return findings
 

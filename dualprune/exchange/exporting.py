@@ -53,10 +53,10 @@ def export_dynamics(
     if place.name.endswith(".npz"):
         _write_arrays(store, names, place)
         return store.num_samples
-    from dualprune.cluster.tasks import with_progress
+    from dualprune.cluster.tasks import over_buckets
 
     work = partial(_write_bucket, str(store.run.root.address), names, place, form)
-    for _ in with_progress("export", work, range(store.num_buckets)):
+    for _ in over_buckets(work, range(store.num_buckets), title="export"):
         pass
     return store.num_samples
 

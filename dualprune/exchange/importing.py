@@ -231,6 +231,6 @@ def _here(function: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[An
 def _on_cluster(function: Callable[[int], Any], numbers: Sequence[int]) -> Iterator[Any]:
     """Give function(number) of each number, in order, from Ray tasks."""
     # Ray takes seconds to import, and arrays need none of it.
-    from dualprune.cluster.tasks import with_progress
+    from dualprune.cluster.tasks import over_buckets
 
-    yield from with_progress("import", function, numbers)
+    yield from over_buckets(function, numbers, title="import")

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dualprune.cluster.session import ensure_ray, user_errors
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
@@ -73,9 +72,8 @@ def _export_rows(config: Config, source: Source, kept: np.ndarray, inclusion: np
         return 0
     place.delete()
     groups = _grouped(chunks, kept, config.export.max_rows_per_file)
-    ensure_ray(config.scaling)
-    with user_errors():
-        return sum(over_buckets(partial(_write_file, source, kept, inclusion, groups, place), range(len(groups))))
+    work = partial(_write_file, source, kept, inclusion, groups, place)
+    return sum(over_buckets(work, range(len(groups)), config.scaling))
 
 
 def _kept_of(chunk: Chunk, kept: np.ndarray) -> slice:

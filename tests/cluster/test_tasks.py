@@ -1,8 +1,9 @@
-"""What a function over buckets gives and how it fails, in Ray."""
+"""What a function over buckets yields and how it fails, here and in Ray."""
 
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def _late_ones_first(bucket: int) -> int:
 
 
 def _broken(bucket: int) -> int:
-    raise DataError(f"bucket {bucket} is broken") if bucket == 3 else ZeroDivisionError
+    if bucket == 3:
+        raise DataError(f"bucket {bucket} is broken")
+    return 1 // (bucket - 4)
 
 
 @pytest.mark.parametrize("light", [False, True])
@@ -31,9 +34,21 @@ def test_results_come_in_the_order_of_the_buckets(light: bool) -> None:
 
 def test_a_users_mistake_comes_as_it_is_and_any_other_as_a_failure_of_ray() -> None:
     with pytest.raises(DataError, match=r"^bucket 3 is broken$"):
-        list(over_buckets(_broken, [3]))
+        list(over_buckets(_broken, [3, 5]))
     with pytest.raises(ray.exceptions.RayTaskError, match="ZeroDivisionError"):
-        list(over_buckets(_broken, [4]))
+        list(over_buckets(_broken, [4, 5]))
+
+
+def test_one_bucket_is_worked_on_here_without_importing_ray() -> None:
+    program = """
+import os, sys
+from dualprune.cluster.tasks import over_buckets
+assert list(over_buckets(lambda bucket: (bucket, os.getpid()), [7], light=True, title="x")) == [(7, os.getpid())]
+assert not {"ray", "rich"} & set(sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    with pytest.raises(DataError, match=r"^bucket 3 is broken$"):
+        list(over_buckets(_broken, [3]))
 
 
 def test_a_plugin_that_workers_cannot_import_is_an_error_and_not_tried_for_ever(

@@ -10,8 +10,9 @@ from typing import Any
 
 from rich.table import Table
 
-from dualprune.cluster.progress import shown
+from dualprune.cluster.progress import worker_progress
 from dualprune.cluster.session import ensure_ray, user_errors
+from dualprune.cluster.train import Workers, fit
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import fingerprint
@@ -19,7 +20,6 @@ from dualprune.data.resident import load_resident
 from dualprune.data.source import open_source
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.worker import EvaluateJob, Training, evaluate_worker
-from dualprune.stages.record.stage import fit, training_workers
 from dualprune.stages.select.stage import selection_names
 
 logger = logging.getLogger(__name__)
@@ -96,13 +96,20 @@ def plan_trainings(
 
 def _train(run: RunDirectory, config: Config, trainings: list[Training]) -> None:
     ensure_ray(config.scaling)
-    workers = training_workers(config)
+    workers = Workers.of(config.scaling)
     with user_errors():
         data = load_resident(open_source(config.data))
-        with shown("evaluate", total=len(trainings)) as board:
+        with worker_progress("evaluate", total=len(trainings)) as board:
             job = EvaluateJob(config, str(run.root.address), tuple(trainings), data, board)
             # A name of its own each time: Ray Train has nothing to resume, what is done lies in evaluation/.
-            fit(evaluate_worker, job, workers, run.root / "evaluation" / "ray", job.name(), config)
+            fit(
+                evaluate_worker,
+                job,
+                workers,
+                run.root / "evaluation" / "ray",
+                job.name(),
+                max_failures=config.scaling.max_failures,
+            )
     (run.root / "evaluation" / "ray").delete()
 
 

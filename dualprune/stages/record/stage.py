@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
 from typing import Any
 
-import ray.train
-import ray.train.torch
-
-from dualprune.cluster.progress import shown
-from dualprune.cluster.session import cluster_gpus, ensure_ray, num_workers, user_errors, uses_gpu
+from dualprune.cluster.progress import worker_progress
+from dualprune.cluster.session import ensure_ray, user_errors
+from dualprune.cluster.train import Workers, fit
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.core.storage import Location
 from dualprune.data.resident import ResidentData, load_resident
 from dualprune.data.source import Source, open_source
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
@@ -26,30 +22,6 @@ from dualprune.selection.stability import settled_at
 from dualprune.stages.record.worker import RecordJob, record_worker
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Workers:
-    """The training workers that a cluster gives."""
-
-    count: int
-    use_gpu: bool
-    cpus_each: float
-
-    def scaling_config(self) -> ray.train.ScalingConfig:
-        """Return Ray Train's form of it."""
-        return ray.train.ScalingConfig(
-            num_workers=self.count, use_gpu=self.use_gpu, resources_per_worker=self._resources()
-        )
-
-    def _resources(self) -> dict[str, float]:
-        return {"CPU": self.cpus_each} | ({"GPU": 1.0} if self.use_gpu else {})
-
-
-def training_workers(config: Config) -> Workers:
-    """Return the workers for training on the cluster that is joined."""
-    gpus = cluster_gpus()
-    return Workers(num_workers(config.scaling, gpus), uses_gpu(config.scaling, gpus), config.scaling.cpus_per_worker)
 
 
 def statistics_of(config: Config) -> tuple[str, ...]:
@@ -153,12 +125,19 @@ def _record(
     run: RunDirectory, config: Config, source: Source, columns: tuple[str, ...], fingerprint: str
 ) -> dict[str, Any]:
     ensure_ray(config.scaling)
-    workers = training_workers(config)
+    workers = Workers.of(config.scaling)
     with user_errors():
         data = load_resident(source)
-        with shown("record", total=config.record.epochs) as board:
+        with worker_progress("record", total=config.record.epochs) as board:
             job = RecordJob(config, str(run.root.address), columns, fingerprint, data, board)
-            result = fit(record_worker, job, workers, run.checkpoints, f"record-{fingerprint}", config)
+            result = fit(
+                record_worker,
+                job,
+                workers,
+                run.checkpoints,
+                f"record-{fingerprint}",
+                max_failures=config.scaling.max_failures,
+            )
     epochs = DynamicsStore(run).epochs
     assert epochs == list(range(result["epochs"])), f"recording ended with epochs {epochs} committed"
     if result["settled"]:
@@ -173,28 +152,6 @@ def _record(
         "skipped": _skipped(data),
         "train_accuracy": result["train_accuracy"],
     }
-
-
-def fit(
-    worker: Any, job: Any, workers: Workers, storage: Location, name: str, config: Config, num_to_keep: int | None = 3
-) -> dict[str, Any]:
-    """Run `worker(job)` on every worker by Ray Train and return rank 0's result."""
-    where: dict[str, Any] = {"storage_path": storage.path}
-    if not storage.is_local:
-        where["storage_filesystem"] = storage.filesystem
-    trainer = ray.train.torch.TorchTrainer(
-        worker,
-        train_loop_config={"job": job},
-        scaling_config=workers.scaling_config(),
-        run_config=ray.train.RunConfig(
-            name=name,
-            failure_config=ray.train.FailureConfig(max_failures=config.scaling.max_failures),
-            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=num_to_keep),
-            **where,
-        ),
-    )
-    result: dict[str, Any] = trainer.fit().return_value
-    return result
 
 
 def _skipped(data: ResidentData) -> dict[str, Any]:

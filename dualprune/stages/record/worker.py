@@ -12,6 +12,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from dualprune.cluster import gauges
 from dualprune.core import metrics
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
@@ -42,6 +43,7 @@ class RecordJob:
 
 def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     """Train and record from the last epoch that has both a commit and a checkpoint; return figures for the manifest."""
+    gauges.install()
     job: RecordJob = arguments["job"]
     config, run = job.config, RunDirectory(job.run)
     device = ray.train.torch.get_device()

@@ -11,8 +11,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from dualprune.cluster.progress import counted
-from dualprune.cluster.session import ensure_ray, user_errors
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
@@ -86,15 +84,12 @@ def _listed(epochs: Sequence[int]) -> str:
 def _score(
     run: RunDirectory, config: Config, store: DynamicsStore, epochs: list[int], methods: Mapping[str, ScoreMethod]
 ) -> dict[str, Survey]:
-    ensure_ray(config.scaling)
     buckets = range(store.num_buckets)
     missing = frozenset(missing_buckets(run, methods, buckets))
     job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan)
     surveys: dict[str, Survey] = {}
-    with user_errors(), counted("score", total=len(buckets)) as one_more:
-        for found in over_buckets(partial(_score_missing, job, missing), buckets):
-            add_surveys(surveys, found)
-            one_more()
+    for found in over_buckets(partial(_score_missing, job, missing), buckets, config.scaling, title="score"):
+        add_surveys(surveys, found)
     return surveys
 
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dualprune.cluster.tasks import over_buckets
+from dualprune.core.config import ScalingConfig
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.layout import bucket_name
 from dualprune.errors import DataError
@@ -27,6 +28,7 @@ class Scores:
     run: str
     method: str
     num_buckets: int
+    scaling: ScalingConfig | None = None
     groups: Groups | None = field(default=None)
 
     def each(self, function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
@@ -35,7 +37,7 @@ class Scores:
 
     def each_bucket(self, function: Callable[[Bucket], Any]) -> Iterator[Any]:
         """Give function(bucket) of each bucket, in their order."""
-        return over_buckets(partial(_of_bucket, self, function), range(self.num_buckets), light=True)
+        return over_buckets(partial(_of_bucket, self, function), range(self.num_buckets), self.scaling, light=True)
 
 
 class Bucket:

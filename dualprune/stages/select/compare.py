@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from dualprune.cluster.session import ensure_ray, user_errors
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
 from dualprune.core.registry import nearest
@@ -50,16 +49,13 @@ def compare(run: RunDirectory, config: Config, first: str, second: str) -> Overl
     """Compare two selections of a run, bucket by bucket."""
     for name in (first, second):
         _require(run, name)
-    ensure_ray(config.scaling)
     buckets = range(SampleIndex.load(run.index).num_buckets)
     counts, examples = np.zeros(3, dtype=np.int64), ([], [])  # type: tuple[Any, tuple[list[Any], list[Any]]]
-    with user_errors():
-        for found, ids in over_buckets(
-            partial(_compare_bucket, str(run.root.address), (first, second)), buckets, light=True
-        ):
-            counts += found
-            for known, more in zip(examples, ids, strict=True):
-                known += more[: EXAMPLES - len(known)]
+    work = partial(_compare_bucket, str(run.root.address), (first, second))
+    for found, ids in over_buckets(work, buckets, config.scaling, light=True):
+        counts += found
+        for known, more in zip(examples, ids, strict=True):
+            known += more[: EXAMPLES - len(known)]
     both, one, other = (int(number) for number in counts)
     return Overlap((first, second), both, one, other, *examples)
 
@@ -97,21 +93,19 @@ def explain(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     """
     _require(run, name)
     facts: dict[str, Any] = (run.selection(name) / "selection.json").read_json()
-    ensure_ray(config.scaling)
     index = SampleIndex.load(run.index)
     plain = {"score": config.select.score, "seed": facts["seed"], "ratio": facts["ratio"]}
-    with user_errors():
-        scores, excluded = _candidates(run, config, index, facts)
-        histogram = sum(scores.each(_histogram))
-        edges = _edges(histogram)
-        others: list[Decision] = []
-        known = known_survey(run.scores(scores.method))
-        for method in ("top_k", "random"):
-            select = config.select.__class__(method=method, **plain)
-            others += [one.decision for one in draw_all(scores.each, select, [facts["ratio"]], Constraints(), known)]
-        draw = _weights_of(facts, config)
-        kept = run.selection(name) / KEPT
-        totals = sum(scores.each_bucket(partial(_explain_bucket, str(kept.address), edges, others, draw, excluded)))
+    scores, excluded = _candidates(run, config, index, facts)
+    histogram = sum(scores.each(_histogram))
+    edges = _edges(histogram)
+    others: list[Decision] = []
+    known = known_survey(run.scores(scores.method))
+    for method in ("top_k", "random"):
+        select = config.select.__class__(method=method, **plain)
+        others += [one.decision for one in draw_all(scores.each, select, [facts["ratio"]], Constraints(), known)]
+    draw = _weights_of(facts, config)
+    kept = run.selection(name) / KEPT
+    totals = sum(scores.each_bucket(partial(_explain_bucket, str(kept.address), edges, others, draw, excluded)))
     quartiles, overlaps, (weight, square) = totals[:QUARTILES], totals[QUARTILES : QUARTILES + 2], totals[-2:]
     return {
         **facts,

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dualprune.cluster.tasks import over_buckets
-from dualprune.core.config import Config
+from dualprune.core.config import Config, ScalingConfig
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.data.source import Source, open_source
@@ -30,23 +30,24 @@ def find_duplicates(run: RunDirectory, config: Config, index: SampleIndex) -> np
     with run.stage("duplicates", {}, [index.fingerprint]) as stage:
         if not stage.done:
             folder.delete()
-            table = _find(open_source(config.data), index, folder / "digests")
+            table = _find(open_source(config.data), config.scaling, index, folder / "digests")
             (folder / "digests").delete()
             (folder / "duplicates.parquet").write_table(table)
             stage.summary = {"duplicates": table.num_rows}
     return np.sort(np.asarray((folder / "duplicates.parquet").read_table(["position"])["position"]))
 
 
-def _find(source: Source, index: SampleIndex, scratch: Location) -> pa.Table:
+def _find(source: Source, scaling: ScalingConfig, index: SampleIndex, scratch: Location) -> pa.Table:
     num_chunks = len(source.chunks("train"))
     num_ranges = max(1, -(-index.num_samples // RANGE_SAMPLES))
-    for _ in over_buckets(partial(_write_digests, source, scratch, num_ranges), range(num_chunks)):
+    for _ in over_buckets(partial(_write_digests, source, scratch, num_ranges), range(num_chunks), scaling):
         pass
-    sets = [equal for found in over_buckets(partial(_equal, scratch, num_chunks), range(num_ranges)) for equal in found]
+    found_equal = over_buckets(partial(_equal, scratch, num_chunks), range(num_ranges), scaling)
+    sets = [equal for found in found_equal for equal in found]
     positions = np.unique(np.concatenate([*sets, np.zeros(0, dtype=np.int64)]))
     buckets = np.unique(positions // index.bucket_rows).tolist()
     ids: dict[int, int | str] = {}
-    for found in over_buckets(partial(_ids, index, positions), buckets):
+    for found in over_buckets(partial(_ids, index, positions), buckets, scaling):
         ids.update(found)
     later = []
     for equal in sets:

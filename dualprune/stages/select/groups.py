@@ -59,7 +59,7 @@ def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups
             place.delete()
             work = partial(_lay_out, source, balance.by, index, place)
             names: set[str] = set()
-            for found in over_buckets(work, range(index.num_buckets)):
+            for found in over_buckets(work, range(index.num_buckets), config.scaling):
                 names.update(found)
                 if len(names) > MOST_GROUPS:
                     raise ConfigError(

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dualprune.cluster.session import ensure_ray, user_errors
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location, fingerprint
@@ -65,13 +64,11 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             if not stage.done:
                 pending[ratio] = name, stage
         if pending:
-            ensure_ray(config.scaling)
-            with user_errors():
-                scores, constraints = prepare(run, config, index, ids)
-                wanted = ratios if select.nested else list(pending)
-                known = known_survey(run.scores(score))
-                drawn = dict(zip(wanted, draw_all(scores.each, select, wanted, constraints, known), strict=True))
-                facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
+            scores, constraints = prepare(run, config, index, ids)
+            wanted = ratios if select.nested else list(pending)
+            known = known_survey(run.scores(score))
+            drawn = dict(zip(wanted, draw_all(scores.each, select, wanted, constraints, known), strict=True))
+            facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
             for name, stage in pending.values():
                 stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}
 
@@ -88,7 +85,7 @@ def prepare(
     select = config.select
     ids = _id_files(config, index) if ids is None else ids
     groups = find_groups(run, config, index)
-    scores = Scores(str(run.root.address), config.select_score, index.num_buckets, groups)
+    scores = Scores(str(run.root.address), config.select_score, index.num_buckets, config.scaling, groups)
     forced, excluded = (
         positions_of(scores, ids[key], str(getattr(select, key)), f"select.{key}") if key in ids else no_positions()
         for key in ("always_keep", "never_keep")

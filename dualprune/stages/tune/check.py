@@ -11,10 +11,10 @@ from typing import Any
 import ray
 from ray.util import ActorPool
 
+from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.storage import Location, fingerprint
 from dualprune.selection.sampler import SAMPLERS
-from dualprune.stages.record.stage import Workers
 from dualprune.stages.tune.worker import FULL, RANDOM, SELECTED, Job, Worker, Workshop
 
 

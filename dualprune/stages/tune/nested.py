@@ -10,8 +10,8 @@ import ray.train.torch
 from ray import tune
 from ray.tune.integration.ray_train import TuneReportCallback
 
+from dualprune.cluster.train import Workers
 from dualprune.core.storage import Location
-from dualprune.stages.record.stage import Workers
 from dualprune.stages.tune.trial import Plan, point_of
 from dualprune.stages.tune.worker import Worker
 

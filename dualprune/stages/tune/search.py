@@ -12,9 +12,9 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from ray.tune.search import SearchAlgorithm, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from dualprune.cluster.train import Workers
 from dualprune.core.config import Config, TuneConfig
 from dualprune.errors import ConfigError
-from dualprune.stages.record.stage import Workers
 from dualprune.stages.tune.objective import ACCURACY, METRIC, METRICS, PARETO, Objective
 from dualprune.stages.tune.space import Point, Space, grid_points, random_points
 from dualprune.stages.tune.trial_log import FAILED, Record, TrialLog, num_suggested

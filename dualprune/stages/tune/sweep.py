@@ -14,6 +14,7 @@ import ray
 from ray import tune
 
 from dualprune.cluster.session import ensure_ray, user_errors
+from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
@@ -22,7 +23,6 @@ from dualprune.data.source import open_source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.stage import summarise
-from dualprune.stages.record.stage import training_workers
 from dualprune.stages.tune import check, results, search
 from dualprune.stages.tune.loggers import make_loggers
 from dualprune.stages.tune.nested import nested_trial
@@ -47,7 +47,7 @@ class Sweep:
         self._classes = tuple(index.classes)
         self._validation = validation_positions(index.labels, config.tune.validation_fraction, config.tune.seed)
         ensure_ray(config.scaling)
-        self._workers = training_workers(config)
+        self._workers = Workers.of(config.scaling)
         self._slots = search.trial_slots(config, self._workers)
 
     def run(self, wanted: int, budget_s: float | None) -> dict[str, Any]:

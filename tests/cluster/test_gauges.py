@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from dualprune.cluster import gauges
 from dualprune.core import metrics
 
 BOARD = Path(__file__).parents[2] / "cluster" / "grafana" / "dualprune.json"
@@ -33,21 +34,29 @@ def test_the_docs_name_every_figure() -> None:
 def test_without_ray_nothing_happens_and_ray_is_not_loaded() -> None:
     program = """
 import sys
+from dualprune.cluster import gauges
 from dualprune.core import metrics
 metrics.gauge("dualprune_epoch", 3, run="x")
-assert "ray" not in sys.modules and not metrics._gauges
+assert "ray" not in sys.modules
+gauges.install()
+metrics.gauge("dualprune_epoch", 3, run="x")
+assert not gauges._gauges
 """
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_a_gauge_is_set_once_ray_is_joined_and_not_where_metrics_are_off(ray_cluster: None, monkeypatch) -> None:
-    monkeypatch.setattr(metrics, "_gauges", {})
-    monkeypatch.setenv(metrics.SWITCH, "0")
+    monkeypatch.setattr(metrics, "_sink", None)
+    monkeypatch.setattr(gauges, "_gauges", {})
     metrics.gauge("dualprune_epoch", 3, run="x")
-    assert metrics._gauges == {}
-    monkeypatch.delenv(metrics.SWITCH)
+    assert gauges._gauges == {}, "no sink is installed"
+    gauges.install()
+    monkeypatch.setenv(gauges.SWITCH, "0")
     metrics.gauge("dualprune_epoch", 3, run="x")
-    assert list(metrics._gauges) == ["dualprune_epoch"]
+    assert gauges._gauges == {}
+    monkeypatch.delenv(gauges.SWITCH)
+    metrics.gauge("dualprune_epoch", 3, run="x")
+    assert list(gauges._gauges) == ["dualprune_epoch"]
 
 
 def test_a_tag_that_is_missing_is_a_mistake_of_ours() -> None:
