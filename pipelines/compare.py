@@ -8,17 +8,16 @@ from rich.console import Console
 
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.stages.evaluate.grid import run_grid
+from dualprune.report.comparison import comparison_table
+from dualprune.stages.grid import run_grid
 from pipelines.entry import entry_point
 
-# A job's log is no terminal: without a width of its own the table would be cut at 80 columns.
+# A job's log is not a terminal: without a width, rich would cut the table at 80 columns.
 WIDTH = 120
 
 
 def compare(run: RunDirectory, config: Config, force: bool) -> dict[str, Any]:
     """Select by every configured method and ratio, train on each kept set, and print the comparison."""
-    from dualprune.stages.evaluate.stage import comparison_table
-
     rows = run_grid(run, config, force=force)
     Console(width=WIDTH).print(comparison_table(rows))
     return {"table": rows, "place": str(run.evaluation)}

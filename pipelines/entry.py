@@ -13,14 +13,13 @@ from collections.abc import Callable
 from typing import Annotated, Any, NoReturn
 
 import typer
-from rich.console import Console
-from rich.markup import escape
 
-from dualprune.cli.app import Force, Overrides, Run, options, resolve
+from dualprune.api import resolve
 from dualprune.core.config import Config
 from dualprune.core.lease import LEASE_S, RENEW_S
 from dualprune.core.run import RunDirectory
 from dualprune.errors import RunBusyError, UserError
+from dualprune.report.console import log_to_terminal, print_error
 
 logger = logging.getLogger(__name__)
 
@@ -31,21 +30,26 @@ BUSY_POLL_S = 5.0
 
 Work = Callable[[RunDirectory, Config, bool], dict[str, Any]]
 ConfigFile = Annotated[str, typer.Option("--config", help="A YAML configuration, or a run directory.")]
+Run = Annotated[str | None, typer.Option("--run", help="Run directory or address; default runs/NAME-OF-CONFIG.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Override, such as select.ratio=0.7.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Run it again even where it is done.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")]
 
 
 def entry_point(pipeline: str, work: Work) -> None:
-    """Run `work` as a program: read the options, do it, and end the process.
+    """Run `work` as a program: read the options, do the work, and end the process.
 
     The last line on standard output is a JSON object with `pipeline`, `run` (the run directory's address), `status`
     (`succeeded`, `failed` or `stopped`) and `result` or `error`. Exit codes: 0, 1 for a failure, 2 for a mistake of
-    the user's, 143 after SIGTERM. What a stopped or killed job has committed is there for the next one.
+    the user's, 143 after SIGTERM. The next job goes on from what a stopped or killed one has committed.
     """
 
     def command(
         config: ConfigFile, run: Run = None, overrides: Overrides = None, force: Force = False, verbose: Verbose = False
     ) -> None:
-        options(verbose=verbose, quiet=False)
+        log_to_terminal(verbose=verbose)
         finish(pipeline, config, run, overrides, force, work)
 
     command.__doc__ = (work.__doc__ or "").partition("\n")[0]
@@ -58,21 +62,21 @@ def run_program(command: Callable[..., None]) -> None:
         typer.run(command)
     except SystemExit as end:
         if end.code == STOPPED:
-            # What is ours is done; Ray's own teardown may abort a process that a signal has interrupted.
+            # Our own work is done; Ray's teardown may abort a process that a signal has interrupted.
             os._exit(STOPPED)
         raise
 
 
 def finish(pipeline: str, config: str, run: str | None, overrides: list[str] | None, force: bool, work: Work) -> None:
-    """Do the work and tell how it ended; returns on success and exits the process otherwise."""
+    """Do the work and print how it ended; return on success and exit the process otherwise."""
     signal.signal(signal.SIGTERM, _stop)
     line: dict[str, Any] = {"pipeline": pipeline, "run": run}
     try:
-        directory, settings = resolve(config, run, overrides)
+        directory, settings = resolve(config, run, overrides or ())
         line["run"] = str(directory)
         result = _when_free(directory, lambda: work(directory, settings, force))
     except UserError as error:
-        Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
+        print_error(error)
         _end(line | {"status": "failed", "error": str(error)}, INPUT_ERROR)
     except (SystemExit, KeyboardInterrupt):
         _end(line | {"status": "stopped", "error": "stopped by a signal; submit it again to go on"}, STOPPED)
@@ -83,7 +87,7 @@ def finish(pipeline: str, config: str, run: str | None, overrides: list[str] | N
 
 
 def _when_free(run: RunDirectory, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Do the work as soon as no one else writes the run: a job that was killed cannot give its lease back."""
+    """Do the work as soon as no other process writes the run: the lease of a killed job expires."""
     give_up = time.monotonic() + LEASE_S + RENEW_S
     while True:
         try:
@@ -91,12 +95,12 @@ def _when_free(run: RunDirectory, work: Callable[[], dict[str, Any]]) -> dict[st
         except RunBusyError as error:
             if time.monotonic() > give_up:
                 raise
-            logger.warning("%s: waiting, as the one who holds it may be dead (%s)", run, error)
+            logger.warning("%s: waiting, as the process that holds it may be dead (%s)", run, error)
             time.sleep(BUSY_POLL_S)
 
 
 def _stop(signum: int, frame: object) -> NoReturn:
-    # Raised in the main thread: every `finally` runs, so that the lease is given back and the manifest says how far.
+    # Raised in the main thread: every `finally` runs, which returns the lease and updates the manifest.
     raise SystemExit(STOPPED)
 
 

@@ -1,18 +1,19 @@
-"""Sweep what to select by as a Ray job: `python -m pipelines.sweep --config CONFIG --run ADDRESS`."""
+"""Search the best settings to select by, as a Ray job: `python -m pipelines.sweep --config CONFIG --run ADDRESS`."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 
-from dualprune.cli.app import Force, Overrides, Run, options
-from dualprune.cli.tune import parse_time
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from pipelines.entry import ConfigFile, Verbose, finish, run_program
+from dualprune.core.units import parse_time
+from dualprune.report.console import log_to_terminal
+from dualprune.stages.pipeline import run_stages
+from pipelines.entry import ConfigFile, Force, Overrides, Run, Verbose, finish, run_program
 
-# A job that is submitted again, by hand or by KubeRay after a lost head, goes on: hence resume, unlike at a desk.
+# Unlike `dualprune tune`, resume by default: a job is submitted again, by hand or by KubeRay, to go on.
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with a sweep that was interrupted.")]
 MaxTrials = Annotated[
     int | None, typer.Option("--max-trials", min=1, help="Points of the whole sweep; short for tune.num_trials.")
@@ -33,12 +34,15 @@ def sweep(
     """Search tune.space for the best settings to select by."""
 
     def work(directory: RunDirectory, settings: Config, force: bool) -> dict[str, Any]:
-        budget_s = None if time_budget is None else parse_time(time_budget)
-        from dualprune.stages.tune import run_tune
+        options = {
+            "resume": resume,
+            "max_trials": max_trials,
+            "time_budget_s": None if time_budget is None else parse_time(time_budget, "--time-budget"),
+        }
+        [summary] = run_stages(directory, settings, ["tune"], force=force, **options)
+        return cast(dict[str, Any], summary)
 
-        return run_tune(directory, settings, resume=resume, force=force, max_trials=max_trials, time_budget_s=budget_s)
-
-    options(verbose=verbose, quiet=False)
+    log_to_terminal(verbose=verbose)
     finish("sweep", config, run, overrides, force, work)
 
 

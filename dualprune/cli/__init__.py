@@ -1,11 +1,11 @@
-"""The command line. Thin: commands read arguments, call the library and print; a file a group of commands."""
+"""The command line. Thin: commands read arguments, call the library and print; one file per group of commands.
+
+What a command needs is imported when it runs, so that `--help` and `status` answer at once.
+"""
 
 from __future__ import annotations
 
 import sys
-
-from rich.console import Console
-from rich.markup import escape
 
 from dualprune.cli import about, cluster, compare, stages, store, submit, tune
 from dualprune.cli.app import app
@@ -20,5 +20,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
+        from dualprune.report.console import print_error
+
+        print_error(error)
         sys.exit(INPUT_ERROR)

@@ -1,4 +1,4 @@
-"""Commands about the cluster that a configuration is to run on."""
+"""Commands about the cluster on which a configuration is to run."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dualprune.cli.app import Overrides, app, console
-from dualprune.core.config_file import load_config
-from dualprune.errors import ConfigError
+from dualprune.cli.app import Overrides, app
 
 cluster_app = typer.Typer(no_args_is_help=True, help="About Kubernetes manifests.")
 app.add_typer(cluster_app, name="cluster")
@@ -16,7 +14,7 @@ app.add_typer(cluster_app, name="cluster")
 
 @cluster_app.callback()
 def cluster() -> None:
-    """Hold the commands below together, however few they are."""
+    """Keep `check` a subcommand, as long as it is the only one."""
 
 
 @cluster_app.command("check")
@@ -25,10 +23,13 @@ def check_overlay(
     overlay: Annotated[str, typer.Argument(help="A kustomize folder such as cluster/overlays/gpu, or built YAML.")],
     overrides: Overrides = None,
 ) -> None:
-    """Check that what a configuration asks of the cluster is what an overlay gives."""
+    """Check that an overlay provides what a configuration needs of the cluster."""
     from dualprune.cluster.kubernetes import check
+    from dualprune.core.config_file import load_config
+    from dualprune.errors import ConfigError
+    from dualprune.report.console import say
 
     findings = check(load_config(config, overrides or ()), overlay)
     if findings:
         raise ConfigError("\n".join(map(str, findings)))
-    console.print(f"{config} fits {overlay}", markup=False, highlight=False, soft_wrap=True)
+    say(f"{config} fits {overlay}")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.markup import escape
-from rich.table import Table
 
-from dualprune.cli.app import Overrides, Place, Run, app, console, resolve
-from dualprune.core.config import Config
-from dualprune.core.run import RunDirectory
-from dualprune.errors import UserError
+from dualprune.cli.app import Overrides, Place, Run, app
+
+if TYPE_CHECKING:
+    from dualprune.core.config import Config
+    from dualprune.core.run import RunDirectory
 
 
 @app.command()
@@ -24,12 +23,17 @@ def compare(
     overrides: Overrides = None,
 ) -> None:
     """Print how two selections overlap and which samples differ."""
+    from rich.table import Table
+
+    from dualprune.api import resolve
+    from dualprune.errors import UserError
+    from dualprune.report.console import console
     from dualprune.stages.select.compare import compare as compared
 
     names = [*selections, *(more or [])]
     if len(names) != 2:
         raise UserError(f"--selections: {len(names)} names are given ({', '.join(names)}); expected two")
-    directory, settings = resolve(place, run, overrides)
+    directory, settings = resolve(place, run, overrides or ())
     found = compared(directory, settings, *names)
     table = Table("samples", "number", "such as")
     table.add_row("in both", f"{found.in_both:,}", "")
@@ -41,6 +45,9 @@ def compare(
 
 def show_explained(run: RunDirectory, config: Config, name: str) -> None:
     """Print what a selection is made of."""
+    from rich.table import Table
+
+    from dualprune.report.console import console
     from dualprune.stages.select.compare import explain
 
     facts: dict[str, Any] = explain(run, config, name)
@@ -59,9 +66,13 @@ def show_explained(run: RunDirectory, config: Config, name: str) -> None:
 
 
 def _ids(ids: Sequence[Any]) -> str:
+    from rich.markup import escape
+
     return escape(", ".join(map(repr, ids)))
 
 
 def _plain(label: str) -> str:
+    from rich.markup import escape
+
     # Ids and classes come with the data: neither styles nor a terminal's own commands are taken from them.
     return escape(label if label.isprintable() else repr(label))

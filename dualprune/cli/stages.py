@@ -1,15 +1,18 @@
-"""Commands that work: `prune`, and one a stage."""
+"""Commands that work: `prune`, and one per stage of the table."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dualprune.cli.app import Force, Overrides, Place, Run, app, console, resolve
-from dualprune.core.config import Config
-from dualprune.core.run import RunDirectory
-from dualprune.stages.pipeline import STAGES, run_stages
+from dualprune.cli.app import Force, Overrides, Place, Run, app
+from dualprune.stages.table import STAGES
+
+if TYPE_CHECKING:
+    from dualprune.core.config import Config
+    from dualprune.core.run import RunDirectory
 
 
 @app.command()
@@ -20,24 +23,17 @@ def prune(
     force: Force = False,
 ) -> None:
     """Do all stages: record, score, select, export and, where evaluate.enabled, evaluate."""
-    directory, settings = resolve(config, run, overrides)
-    run_stages(directory, settings, STAGES if settings.evaluate.enabled else STAGES[:-1], force=force)
-    _show_result(directory, settings)
+    from dualprune.api import resolve
+    from dualprune.stages.pipeline import prune_run
+
+    directory, settings = resolve(config, run, overrides or ())
+    prune_run(directory, settings, force=force)
+    _show_selections(directory, settings)
+    if settings.evaluate.enabled:
+        _show_evaluation(directory, settings)
+    _show_files(directory, settings)
 
 
-@app.command()
-def record(place: Place, run: Run = None, overrides: Overrides = None, force: Force = False) -> None:
-    """Train the early epochs and record the training dynamics."""
-    _one_stage("record", place, run, overrides, force)
-
-
-@app.command()
-def score(place: Place, run: Run = None, overrides: Overrides = None, force: Force = False) -> None:
-    """Score every sample from its recorded dynamics."""
-    _one_stage("score", place, run, overrides, force)
-
-
-@app.command()
 def select(
     place: Place,
     run: Run = None,
@@ -51,70 +47,76 @@ def select(
     # Before the others: what --set says goes.
     short = [] if method is None else [f"select.method={method}"]
     short += [] if ratios is None else [f"select.ratio=[{ratios}]"]
-    directory, settings = _one_stage("select", place, run, [*short, *(overrides or [])], force)
+    directory, settings = do("select", place, run, [*short, *(overrides or [])], force)
     _show_selections(directory, settings)
     if explain:
         from dualprune.cli.compare import show_explained
-        from dualprune.stages.select.stage import selection_names
+        from dualprune.stages.select.names import selection_names
 
         for name in selection_names(settings):
             show_explained(directory, settings, name)
 
 
-@app.command()
-def export(place: Place, run: Run = None, overrides: Overrides = None, force: Force = False) -> None:
-    """Write the kept set: Parquet, mask."""
-    directory, settings = _one_stage("export", place, run, overrides, force)
-    _show_files(directory, settings)
-
-
-@app.command()
-def evaluate(place: Place, run: Run = None, overrides: Overrides = None, force: Force = False) -> None:
-    """Train on the full set, random subsets and the selections, and compare."""
-    directory, _ = _one_stage("evaluate", place, run, overrides, force)
-    _show_evaluation(directory)
-
-
-def _one_stage(
+def do(
     stage: str, place: str, run: str | None, overrides: list[str] | None, force: bool
 ) -> tuple[RunDirectory, Config]:
-    directory, settings = resolve(place, run, overrides)
+    """Run one stage; return the run directory and the configuration."""
+    from dualprune.api import resolve
+    from dualprune.stages.pipeline import run_stages
+
+    directory, settings = resolve(place, run, overrides or ())
     run_stages(directory, settings, [stage], force=force)
     return directory, settings
 
 
-def _show_result(run: RunDirectory, config: Config) -> None:
-    _show_selections(run, config)
-    if config.evaluate.enabled:
-        _show_evaluation(run)
-    _show_files(run, config)
-
-
 def _show_selections(run: RunDirectory, config: Config) -> None:
-    from dualprune.stages.select.stage import selection_names
+    from dualprune.report import facts
+    from dualprune.report.console import console
+    from dualprune.report.text import selection_in_words
+    from dualprune.stages.select.names import selection_names
 
-    for name in selection_names(config):
-        facts = (run.selection(name) / "selection.json").read_json()
-        console.print(
-            f"[bold]{name}[/bold]: kept {facts['num_kept']:,} of {facts['num_samples']:,} samples "
-            f"(ratio {facts['ratio']:g}, {facts['method']} on {facts['score_method']})"
-        )
+    for selection in facts.selections(run, selection_names(config)):
+        console.print(f"[bold]{selection['name']}[/bold]: {selection_in_words(selection)}")
 
 
-def _show_evaluation(run: RunDirectory) -> None:
-    from dualprune.stages.evaluate.stage import comparison_table, in_words
+def _show_evaluation(run: RunDirectory, config: Config) -> None:
+    from dualprune.report import facts
+    from dualprune.report.comparison import comparison_in_words, comparison_table
+    from dualprune.report.console import console
 
-    summary = run.evaluation.read_json()["summary"]
+    summary = facts.comparison(run)
     console.print(comparison_table(summary))
-    for sentence in in_words(summary):
+    for sentence in comparison_in_words(summary):
         console.print(sentence, highlight=False, markup=False)
 
 
 def _show_files(run: RunDirectory, config: Config) -> None:
+    from dualprune.report.console import console
     from dualprune.stages.export import export_place
-    from dualprune.stages.select.stage import selection_names
+    from dualprune.stages.select.names import selection_names
 
     for name in selection_names(config):
         console.print(f"kept ids: {run.selection(name)}/kept.parquet", soft_wrap=True, markup=False)
         console.print(f"exported: {export_place(run, config, name)}", soft_wrap=True, markup=False)
     console.print(f"all files: {run} (dualprune status {run})", soft_wrap=True, markup=False)
+
+
+# Commands with options of their own; `tune` has a module of its own.
+OWN: dict[str, Callable[..., None]] = {"select": select}
+ELSEWHERE = ("tune",)
+# What a stage's command prints when it is done.
+SHOWN: dict[str, Callable[[RunDirectory, Config], Any]] = {"export": _show_files, "evaluate": _show_evaluation}
+
+
+def _plain(stage: str) -> Callable[..., None]:
+    def command(place: Place, run: Run = None, overrides: Overrides = None, force: Force = False) -> None:
+        directory, settings = do(stage, place, run, overrides, force)
+        if stage in SHOWN:
+            SHOWN[stage](directory, settings)
+
+    return command
+
+
+for _stage in STAGES.values():
+    if _stage.name not in ELSEWHERE:
+        app.command(_stage.name, help=_stage.about)(OWN.get(_stage.name) or _plain(_stage.name))

@@ -1,4 +1,4 @@
-"""Commands about the dynamics store: check it, bring dynamics in from elsewhere, hand them out."""
+"""Commands about the dynamics store: check it, import dynamics from elsewhere, export them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from dualprune.cli.app import Force, Overrides, app, say
-from dualprune.errors import DataError
+from dualprune.cli.app import Force, Overrides, app
 
 store_app = typer.Typer(no_args_is_help=True, help="About recorded dynamics.")
 app.add_typer(store_app, name="store")
@@ -16,9 +15,11 @@ SHOWN = 50
 
 @store_app.command()
 def check(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
-    """Look every recorded file over: presence, rows, checksum, NaN, values out of range."""
+    """Check every recorded file: presence, rows, checksum, NaN, values out of range."""
     from dualprune.dynamics.check import check_store
     from dualprune.dynamics.store import DynamicsStore
+    from dualprune.errors import DataError
+    from dualprune.report.console import say
 
     findings = check_store(run)
     if findings:
@@ -39,12 +40,13 @@ def import_(
     overrides: Overrides = None,
     force: Force = False,
 ) -> None:
-    """Make a run of dynamics that were recorded elsewhere, to score and select."""
+    """Make a run from dynamics that were recorded elsewhere, to score and select."""
     from dualprune.core.config_file import override_values
     from dualprune.exchange.importing import import_file
+    from dualprune.report.console import say
 
     import_file(file, run, config=override_values(overrides or ()), missing=missing, force=force)
-    say(f"imported into {run}; go on by: dualprune score {run}")
+    say(f"imported into {run}; next: dualprune score {run}")
 
 
 @store_app.command("export")
@@ -52,12 +54,13 @@ def export_(
     run: Annotated[str, typer.Argument(help="A run directory.")],
     to: Annotated[str, typer.Option("--to", help="NAME.npz, or a folder for Parquet files.")],
     form: Annotated[
-        Literal["wide", "long"], typer.Option(help="Of Parquet: a row a sample, or a row a sample and epoch.")
+        Literal["wide", "long"], typer.Option(help="Of Parquet: one row per sample, or one per sample and epoch.")
     ] = "wide",
     force: Force = False,
 ) -> None:
     """Write a run's dynamics for other programs."""
     from dualprune.exchange.exporting import export_dynamics
+    from dualprune.report.console import say
 
     count = export_dynamics(run, to, form=form, force=force)
     say(f"exported {count:,} samples to {to}")

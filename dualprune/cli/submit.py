@@ -1,4 +1,4 @@
-"""`dualprune submit`: a pipeline to a Ray cluster, with its log here."""
+"""`dualprune submit`: submits a pipeline to a Ray cluster and shows its log here."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ from typing import Annotated
 
 import typer
 
-from dualprune.cli.app import Force, Overrides, app, console
-from dualprune.core.config_file import load_config
+from dualprune.cli.app import Force, Overrides, app
 
-# As a shell counts what Ctrl-C ended: what comes after `dualprune submit … &&` does not take the job for done.
+# The exit code of what Ctrl-C ended: a command after `dualprune submit … &&` must not take the job for done.
 LEFT = 128 + signal.SIGINT
 
 
@@ -19,33 +18,36 @@ LEFT = 128 + signal.SIGINT
 def submit(
     config: Annotated[str, typer.Argument(help="A YAML configuration.")],
     address: Annotated[
-        str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The dashboard's address, as http://127.0.0.1:8265.")
+        str,
+        typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The dashboard's address, such as http://127.0.0.1:8265."),
     ],
-    run: Annotated[str, typer.Option("--run", help="Address of the run directory, reached by every node.")],
+    run: Annotated[str, typer.Option("--run", help="Address of the run directory, which every node can reach.")],
     pipeline: Annotated[str, typer.Option(help="prune, score, compare or sweep.")] = "prune",
     overrides: Overrides = None,
     force: Force = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Show the log until the job ends.")] = True,
     code: Annotated[Path | None, typer.Option(help="Checkout whose code the job uses, not the image's.")] = None,
     runtime_env: Annotated[Path | None, typer.Option(help="YAML file of Ray's runtime environment.")] = None,
-    submission_id: Annotated[str | None, typer.Option(help="Id of the job; null: Ray makes one.")] = None,
+    submission_id: Annotated[str | None, typer.Option(help="Id of the job; default: Ray makes one.")] = None,
 ) -> None:
     """Submit a pipeline as a job to a Ray cluster; Ctrl-C leaves the log, and the job goes on."""
     from dualprune.cluster import jobs
+    from dualprune.core.config_file import load_config
+    from dualprune.report.console import say
 
     submission = jobs.Submission(pipeline, load_config(config, overrides or ()), run, force)
     client = jobs.connect(address)
     job_id = jobs.submit(client, submission, code=code, runtime_env=runtime_env, job_id=submission_id)
     stop = jobs.stop_command(address, job_id)
-    console.print(f"job {job_id} is submitted; stop it by: {stop}", soft_wrap=True, markup=False, highlight=False)
+    say(f"job {job_id} is submitted; stop it by: {stop}")
     if not wait:
         return
     try:
         status = jobs.follow(client, job_id, lambda text: typer.echo(text, nl=False))
     except KeyboardInterrupt:
-        console.print(f"\nleft; job {job_id} goes on. Stop it by: {stop}", soft_wrap=True, markup=False)
+        say(f"\nleft; job {job_id} goes on. Stop it by: {stop}")
         raise typer.Exit(LEFT) from None
-    console.print(f"job {job_id}: {status}", soft_wrap=True, markup=False, highlight=False)
+    say(f"job {job_id}: {status}")
     if status != "SUCCEEDED":
-        console.print(jobs.words_of_failure(client, job_id), soft_wrap=True, markup=False, highlight=False)
+        say(jobs.words_of_failure(client, job_id))
         raise typer.Exit(1)

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
-from dualprune.cli.app import Force, Overrides, Place, Run, app, console, resolve
-from dualprune.core.run import RunDirectory
-from dualprune.errors import UserError
+from dualprune.cli.app import Force, Overrides, Place, Run, app
 
-_UNITS_S = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+if TYPE_CHECKING:
+    from dualprune.core.run import RunDirectory
 
 
 @app.command()
@@ -28,38 +25,27 @@ def tune(
     force: Force = False,
 ) -> None:
     """Search the settings in tune.space, and check the best on the test set."""
-    directory, settings = resolve(place, run, overrides)
-    budget_s = None if time_budget is None else parse_time(time_budget)
-    from dualprune.stages.tune import run_tune
+    from dualprune.api import resolve
+    from dualprune.core.units import parse_time
+    from dualprune.stages.pipeline import run_stages
 
-    summary = run_tune(directory, settings, resume=resume, force=force, max_trials=max_trials, time_budget_s=budget_s)
+    directory, settings = resolve(place, run, overrides or ())
+    budget_s = None if time_budget is None else parse_time(time_budget, "--time-budget")
+    [summary] = run_stages(
+        directory, settings, ["tune"], force=force, resume=resume, max_trials=max_trials, time_budget_s=budget_s
+    )
     show_summary(directory, summary)
-
-
-def parse_time(text: str) -> float:
-    """Return seconds of a time such as `600`, `90s`, `10m` or `1.5h`."""
-    match = re.fullmatch(r"(\d+(?:\.\d*)?)\s*([smhd]?)", text.strip())
-    if match is None or float(match[1]) <= 0:
-        raise UserError(f"--time-budget {text}: expected a time above 0, such as 600, 90s, 10m or 2h")
-    return float(match[1]) * _UNITS_S[match[2]]
 
 
 def show_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
     """Print the best points, the check on the test set, and where the files are."""
-    from dualprune.stages.evaluate.stage import comparison_table
-    from dualprune.stages.tune.watch import accuracy_text, point_text
+    from dualprune.report.comparison import comparison_table
+    from dualprune.report.console import console, say
+    from dualprune.report.text import points_table, sweep_in_words
 
-    table = Table("point", "ratio", "validation accuracy", title=f"Best points ({summary['objective']})")
-    for point in summary["best"]:
-        table.add_row(point_text(point["parameters"]), f"{point['ratio']:g}", accuracy_text(point))
-    console.print(table)
-    if summary["importance"]:
-        shares = sorted(summary["importance"].items(), key=lambda item: -item[1])
-        console.print("importance: " + ", ".join(f"{key} {share:.0%}" for key, share in shares))
+    console.print(points_table(summary))
     if summary["test"]:
         console.print(comparison_table(summary["test"]))
-    counts = ", ".join(f"{number} {state}" for state, number in summary["num_trials"].items() if number)
-    overhead = summary["overhead_s_median"]
-    beyond = "" if overhead is None else f", {overhead:.2f} s a trial beyond training"
-    console.print(f"trials: {counts}; {summary['searched_s']:.0f} s{beyond}")
-    console.print(f"best configuration: {run.root / 'tune' / 'best.yaml'}", soft_wrap=True)
+    for line in sweep_in_words(summary):
+        console.print(line)
+    say(f"best configuration: {run.root / 'tune' / 'best.yaml'}")

@@ -58,6 +58,11 @@ def make_config(values: Mapping[str, Any]) -> Config:
         raise ConfigError("\n".join(messages(error, Config))) from None
 
 
+def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """Return the checked configuration with overrides such as `select.ratio=0.7` laid over it."""
+    return make_config(_with_overrides(config.model_dump(mode="json"), overrides))
+
+
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML, every value written out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)

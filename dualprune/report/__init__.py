@@ -1,1 +1,1 @@
-"""What people look at: facts read from a run, and their form on a terminal."""
+"""What people look at: facts that the stages wrote, as tables and sentences."""

@@ -21,7 +21,8 @@ from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.data.source import Chunk, Source, open_source
 from dualprune.dynamics.index import SampleIndex
-from dualprune.stages.select.stage import selection_names
+from dualprune.stages.inputs import selection_inputs
+from dualprune.stages.select.names import selection_names
 
 INCLUSION = "inclusion"
 
@@ -35,9 +36,8 @@ def run_export(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     """Export every selection of the configuration."""
     source: Source | None = None
     for name in selection_names(config):
-        selected = run.require(f"select.{name}", "select")
         settings = config.identity("export")
-        with run.stage(f"export.{name}", settings, [selected["fingerprint"]], force=force) as stage:
+        with run.stage(f"export.{name}", settings, selection_inputs(run, [name]), force=force) as stage:
             if stage.done:
                 continue
             source = source or open_source(config.data)

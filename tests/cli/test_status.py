@@ -1,8 +1,7 @@
-"""What `dualprune status` says of a run: what is done, outdated, unfinished or missing, and what comes next."""
+"""What `dualprune status` says about a run: what is done, outdated, unfinished or missing, and what comes next."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.stages.status import stage_states
+from dualprune.stages.table import STAGES
 from tests.cli.conftest import Command
 from tests.conftest import MakeDynamics
 
@@ -21,13 +21,15 @@ SUMMARIES: dict[str, dict[str, Any]] = {
     "select.beta-0.7": {"num_kept": 2100, "ratio": 0.7},
     "export.beta-0.7": {"kept": 2100},
 }
-AFTER = {"select.beta-0.7": "score.dual", "export.beta-0.7": "select.beta-0.7"}
+EPOCHS = 3
 
 
 def finish(run: RunDirectory, key: str, settings: dict[str, Any] | None = None) -> None:
-    inputs = [run.require(AFTER[key], "")["fingerprint"]] if key in AFTER else []
-    with run.stage(key, {"epochs": 3} if settings is None else settings, inputs) as stage:
-        stage.summary = SUMMARIES[key]
+    stage = next(stage for stage in STAGES.values() if stage.owns(key))
+    given = {"score": "dual"} if settings is None else settings
+    found = stage.inputs(run, run.load_config(), {"stage": key, "settings": given})
+    with run.stage(key, given, found or ()) as entered:
+        entered.summary = SUMMARIES[key]
 
 
 def states(run: RunDirectory) -> dict[str, str]:
@@ -35,8 +37,8 @@ def states(run: RunDirectory) -> dict[str, str]:
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> RunDirectory:
-    run = RunDirectory(tmp_path / "run")
+def run(make_dynamics: MakeDynamics) -> RunDirectory:
+    run = make_dynamics(np.full((7, EPOCHS), 0.5))
     run.save_config(make_config({"train": {"epochs": 5}, "record": {"epochs": 5}, "score": {"window": 2}}))
     for key in SUMMARIES:
         finish(run, key)
@@ -61,15 +63,36 @@ def test_a_finished_run(command: Command, run: RunDirectory, monkeypatch: pytest
         assert row["seconds"] is None or 0 <= row["seconds"] < 60
 
 
-def test_what_a_stage_before_has_changed_is_outdated(run: RunDirectory) -> None:
+def test_what_a_stage_before_has_changed_is_outdated(run: RunDirectory, make_dynamics: MakeDynamics) -> None:
     finish(run, "score.dual", {"epochs": 3, "on_nan": "drop"})
     assert states(run)["select.beta-0.7"] == "outdated"
     assert states(run)["export.beta-0.7"] == "done"
     finish(run, "select.beta-0.7")
     assert states(run)["export.beta-0.7"] == "outdated"
-    with run.stage("record", {}, reopen=True) as stage:
-        stage.summary = {"epochs": 4}
+    make_dynamics(np.full((7, EPOCHS + 1), 0.5), place=str(run))
     assert states(run)["score.dual"] == "outdated"
+    run.save_config(make_config({"score": {"window": 2, "epochs": EPOCHS}}))
+    assert states(run)["score.dual"] == "done"
+
+
+def test_what_deleted_dynamics_were_scored_to_stands(run: RunDirectory) -> None:
+    run.dynamics.delete()
+    assert states(run)["score.dual"] == "done"
+
+
+def test_a_selection_of_the_configuration_that_is_not_there_comes_next(command: Command, run: RunDirectory) -> None:
+    run.save_config(make_config({"score": {"window": 2}, "select": {"ratio": [0.5, 0.7]}}))
+    assert states(run)["select.beta-0.5"] == "missing"
+    assert f"next: dualprune select {run}" in command("status", run).out
+
+
+def test_an_interrupted_sweep_goes_on_with_resume(command: Command, run: RunDirectory) -> None:
+    with pytest.raises(KeyboardInterrupt), run.stage("tune", {}):
+        raise KeyboardInterrupt
+    (run.root / "tune" / "trials" / "a.json").write_json({})
+    rows = {row["stage"]: row for row in stage_states(run)}
+    assert rows["tune"]["summary"] == {"trials": 1}
+    assert f"next: dualprune tune {run} --resume" in command("status", run).out
 
 
 def test_an_interrupted_recording_and_what_comes_next(
@@ -94,7 +117,7 @@ def test_an_interrupted_recording_and_what_comes_next(
 
 def test_what_an_earlier_configuration_asked_for_does_not_come_next(command: Command, run: RunDirectory) -> None:
     # A selection at another ratio, drawn before the scores changed: no command of this configuration would do it.
-    with run.stage("select.beta-0.3", {}, ["of other scores"]):
+    with run.stage("select.beta-0.3", {"score": "dual"}, ["of other scores"]):
         pass
     assert states(run)["select.beta-0.3"] == "outdated"
     assert "next:" not in command("status", run).out

@@ -8,7 +8,8 @@ from dualprune.dynamics.blocks import read_blocks
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import DataError
 from dualprune.scores import Dual, dual
-from dualprune.stages.score.stage import ScoreJob, read_scores, score_bucket
+from dualprune.stages.score.files import read_scores
+from dualprune.stages.score.stage import ScoreJob, score_bucket
 from tests.conftest import MakeDynamics
 
 PROB = np.random.default_rng(0).random((23, 5), dtype=np.float32)

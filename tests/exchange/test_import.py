@@ -19,7 +19,8 @@ from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.exchange import long
 from dualprune.scores import Dual, dual
 from dualprune.stages.pipeline import run_stages
-from dualprune.stages.score.stage import ScoreJob, read_scores, score_bucket
+from dualprune.stages.score.files import read_scores
+from dualprune.stages.score.stage import ScoreJob, score_bucket
 
 T, N = 6, 40
 RANDOM = np.random.default_rng(0)

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from math import sqrt
 from statistics import fmean, stdev
 from typing import Any
-
-from rich.table import Table
 
 from dualprune.cluster.progress import worker_progress
 from dualprune.cluster.session import ensure_ray, user_errors
@@ -20,7 +17,8 @@ from dualprune.data.resident import load_resident
 from dualprune.data.source import open_source
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.worker import EvaluateJob, Training, evaluate_worker
-from dualprune.stages.select.stage import selection_names
+from dualprune.stages.inputs import selection_inputs
+from dualprune.stages.select.names import selection_names
 
 logger = logging.getLogger(__name__)
 FULL = "full"
@@ -33,7 +31,7 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
     Every single training leaves its result in `evaluation/`, so that an interrupted comparison goes on.
     """
     names = config.evaluate.selections or selection_names(config)
-    inputs = [run.require(f"select.{name}", "select")["fingerprint"] for name in names]
+    inputs = selection_inputs(run, names)
     settings = {
         "model": config.identity("model"),
         "train": config.identity("train"),
@@ -138,62 +136,3 @@ def summarise(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
         row["relative_accuracy"] = row["accuracy"] / full["accuracy"] if full else None
         row["relative_seconds"] = row["seconds"] / full["seconds"] if full else None
     return rows
-
-
-def comparison_table(summary: Iterable[dict[str, Any]]) -> Table:
-    """Return the summary as a table for a terminal."""
-    table = Table(title="Accuracy on the test set", title_justify="left")
-    for column in ("subset", "ratio", "kept", "equal", "accuracy", "of full", "time", "of full"):
-        table.add_column(column, justify="left" if column in {"subset", "equal"} else "right", no_wrap=True)
-    for row in summary:
-        spread = "" if row["accuracy_std"] is None else f" ± {100 * row['accuracy_std']:.1f}"
-        table.add_row(
-            row["subset"],
-            f"{row['ratio']:.2f}",
-            f"{row['kept']:,}",
-            row["budget"],
-            f"{row['accuracy']:.1%}{spread}",
-            _share(row["relative_accuracy"]),
-            f"{row['seconds']:,.1f} s",
-            _share(row["relative_seconds"]),
-        )
-    return table
-
-
-def in_words(summary: Iterable[dict[str, Any]]) -> list[str]:
-    """Return a plain sentence for each selection: how it does beside as many random samples and the full set."""
-    rows = list(summary)
-    full = next((row for row in rows if row["subset"] == FULL), None)
-    random = {(row["ratio"], row["kept"], row["budget"]): row for row in rows if row["subset"] == RANDOM}
-    sentences = []
-    for row in rows:
-        beside = random.get((row["ratio"], row["kept"], row["budget"]))
-        if row["subset"] in (FULL, RANDOM) or beside is None:
-            continue
-        text = (
-            f"{row['subset']} at equal {row['budget']}: {row['accuracy']:.1%} with {row['kept']:,} samples, "
-            f"{_points(row, beside)} {row['kept']:,} random ones{_doubt(row, beside)}"
-        )
-        if full is not None:
-            text += (
-                f"; {_points(row, full)} all {full['kept']:,}, in {row['relative_seconds']:.0%} of their training time"
-            )
-        sentences.append(text + ".")
-    return sentences
-
-
-def _points(row: dict[str, Any], other: dict[str, Any]) -> str:
-    difference = 100 * (row["accuracy"] - other["accuracy"])
-    return f"{abs(difference):.1f} points {'above' if difference >= 0 else 'below'}"
-
-
-def _doubt(row: dict[str, Any], other: dict[str, Any]) -> str:
-    """Say so where a difference is no larger than twice its standard error, or where one seed cannot tell."""
-    if row["accuracy_std"] is None or other["accuracy_std"] is None:
-        return " (one seed: more tell whether that is chance)"
-    error = sqrt(row["accuracy_std"] ** 2 / row["seeds"] + other["accuracy_std"] ** 2 / other["seeds"])
-    return "" if abs(row["accuracy"] - other["accuracy"]) > 2 * error else " (within what the seeds spread)"
-
-
-def _share(value: float | None) -> str:
-    return "" if value is None else f"{value:.1%}"

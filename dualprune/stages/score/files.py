@@ -15,18 +15,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dualprune.core.config import Config
 from dualprune.core.identity import options_identity
 from dualprune.core.run import RunDirectory, Stage
-from dualprune.core.storage import Location, TableWriter, fingerprint
+from dualprune.core.storage import Location, TableWriter
 from dualprune.dynamics.blocks import NUM_THREADS
 from dualprune.dynamics.layout import COMMIT, bucket_name
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores.score import SCORES, Scored, ScoreMethod
 from dualprune.selection.engine.survey import Survey
+from dualprune.stages.inputs import score_inputs
 from dualprune.stages.score.surveys import SURVEY, add_scores, survey_of_scores, write_survey
 
 STARTED = "_started.json"
@@ -75,7 +77,7 @@ def begin_stages(
     force: bool = False,
 ) -> dict[str, Stage]:
     """Enter the stage of each method on `stack`, and return those that have work to do, their folders prepared."""
-    recorded = fingerprint([store.index.fingerprint, *(store.commits[epoch]["files"] for epoch in epochs)])
+    recorded = score_inputs(store, epochs)
     todo = {}
     for name, method in methods.items():
         if len(epochs) < method.min_epochs:
@@ -88,7 +90,7 @@ def begin_stages(
             "epochs": len(epochs),
             "on_nan": config.score.on_nan,
         }
-        stage = stack.enter_context(run.stage(f"score.{name}", settings, [recorded], force=force))
+        stage = stack.enter_context(run.stage(f"score.{name}", settings, recorded, force=force))
         if not stage.done:
             todo[name] = stage
             _prepare(run.scores(name), stage.fingerprint, force)
@@ -229,3 +231,13 @@ def commit_stages(
 def _num_rows(file: Location) -> int:
     with file.open_input() as stream:
         return int(pq.ParquetFile(stream).metadata.num_rows)
+
+
+def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a bucket's scores, in position order: sample_id, label, position, score, mean_prob."""
+    table = (run.scores(method) / bucket_name(bucket)).read_table(columns)
+    if columns is None or "score" in columns:
+        finite = pc.is_finite(table["score"])
+        if not pc.all(finite, min_count=0).as_py():
+            raise DataError(f"scores of {method} in bucket {bucket} are not all finite; score again with --force")
+    return table

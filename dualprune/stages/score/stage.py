@@ -8,16 +8,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.blocks import read_blocks
-from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.store import DynamicsStore
-from dualprune.errors import ConfigError, DataError, RunError
+from dualprune.errors import ConfigError, RunError
 from dualprune.scores.score import ScoreMethod
 from dualprune.selection.engine.survey import Survey
 from dualprune.stages.score.files import (
@@ -132,13 +129,3 @@ def _mean(target_prob: np.ndarray) -> np.ndarray:
 def _gaps(statistics: Mapping[str, np.ndarray]) -> Gaps:
     missing = np.isnan(np.stack(list(statistics.values()))).any(axis=0)
     return Gaps(missing.sum(axis=1), missing.argmax(axis=1))
-
-
-def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a bucket's scores, in position order: sample_id, label, position, score, mean_prob."""
-    table = (run.scores(method) / bucket_name(bucket)).read_table(columns)
-    if columns is None or "score" in columns:
-        finite = pc.is_finite(table["score"])
-        if not pc.all(finite, min_count=0).as_py():
-            raise DataError(f"scores of {method} in bucket {bucket} are not all finite; score again with --force")
-    return table

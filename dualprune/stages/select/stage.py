@@ -25,35 +25,27 @@ from dualprune.selection.engine.question import no_positions
 from dualprune.selection.engine.ranking import Part
 from dualprune.selection.engine.screen import possibly_kept
 from dualprune.selection.sampler import SAMPLERS
+from dualprune.stages.inputs import select_inputs
 from dualprune.stages.score.files import fast_encoding, without_nulls
 from dualprune.stages.score.surveys import known_survey
 from dualprune.stages.select.bucketed import Bucket, Scores
 from dualprune.stages.select.duplicates import find_duplicates
 from dualprune.stages.select.groups import find_groups
 from dualprune.stages.select.id_files import check_apart, positions_of, read_ids
+from dualprune.stages.select.names import selection_names
 
 KEPT = "kept.parquet"
 COLUMNS = ["sample_id", "position", "label", "score"]
 
 
-def selection_names(config: Config) -> list[str]:
-    """Return the names of the selections that the configuration draws, one a ratio."""
-    select = config.select
-    if select.name is not None:
-        return [select.name]
-    if not SAMPLERS[select.method].has_ratio:
-        return [select.method]
-    return [f"{select.method}-{ratio:g}" for ratio in select.ratios]
-
-
 def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> None:
     """Draw every ratio of the configuration, all in the same passes over the scores."""
     select, score = config.select, config.select_score
-    scored = run.require(f"score.{score}", "score")
+    scored = select_inputs(run, score)
     ratios = select.ratios if SAMPLERS[select.method].has_ratio else select.ratios[:1]
     index = SampleIndex.load(run.index)
     ids = _id_files(config, index)
-    inputs = [scored["fingerprint"], *(fingerprint(values.to_pylist()) for values in ids.values())]
+    inputs = [*scored, *(fingerprint(values.to_pylist()) for values in ids.values())]
     with ExitStack() as stages:
         pending: dict[float, tuple[str, Stage]] = {}
         for name, ratio in zip(selection_names(config), ratios, strict=True):

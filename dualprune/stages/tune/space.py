@@ -15,7 +15,6 @@ from dualprune.core.config_file import make_config
 from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.errors import ConfigError
-from dualprune.stages.pipeline import check_names
 
 # A dotted key of the configuration and its value, for each key of the space.
 Point = dict[str, Any]
@@ -128,7 +127,7 @@ def parse_space(config: Config) -> Space:
     for key, domain in space.items():
         for value in domain.extremes:
             try:
-                check_names(config_at(config, {**middle, key: value}))
+                config_at(config, {**middle, key: value})
             except ConfigError as error:
                 raise ConfigError(f"config.tune.space.{key}: {value!r} cannot be used: {error}") from None
     return space

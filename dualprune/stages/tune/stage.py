@@ -12,7 +12,7 @@ from dualprune.core.migration import VERSION, upgraded
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import RunError
-from dualprune.stages.pipeline import run_stages
+from dualprune.stages.record.stage import run_record
 from dualprune.stages.tune import search
 from dualprune.stages.tune.loggers import check_loggers
 from dualprune.stages.tune.scores import check_methods
@@ -44,35 +44,40 @@ def run_tune(
         ConfigError: the space or the settings are wrong; nothing was begun.
         RunError: an unfinished sweep is there and neither `resume` nor `force` is given, or no trial succeeded.
     """
+    space = check_tune(config)
+    wanted = search.wanted_trials(config.tune, space, max_trials)
+    run_record(run, config)
+    store = DynamicsStore(run)
+    # Recording may have stopped before record.epochs.
+    check_windows(config, space, len(store.epochs))
+    check_methods(str(run.root.address), _methods(config, space))
+    inputs = [run.require("index", "record")["fingerprint"], run.require("record", "record")["fingerprint"]]
+    settings = {**_identity(config), "recorded_epochs": len(store.epochs)}
+    log = _prepare(run, settings, inputs, resume, force)
+    done_before = run.manifest("tune")
+    left = _left(config, space, wanted, log)
+    test = _test_settings(config)
+    known = {} if done_before is None else done_before["summary"]
+    reopen = known.get("test") != test or (left > 0 and (resume or known.get("wanted") != wanted))
+    with run.stage("tune", settings, inputs, force=force, reopen=reopen) as stage:
+        place = run.root / "tune" / "summary.json"
+        if stage.done:
+            stored: dict[str, Any] = place.read_json()
+            return stored
+        budget_s = time_budget_s if time_budget_s is not None else config.tune.time_budget_s
+        summary = Sweep(run, config, space, store.index, log).run(wanted, budget_s)
+        place.write_json(summary)
+        best = summary["best"][0]["accuracy"]
+        stage.summary = {"wanted": wanted, **summary["num_trials"], "best": best, "test": test}
+        return summary
+
+
+def check_tune(config: Config) -> Space:
+    """Return the search space; a ConfigError where it, or another setting of the sweep, is wrong."""
     space = parse_space(config)
     search.check_settings(config, space)
     check_loggers(config.tune.loggers)
-    wanted = search.wanted_trials(config.tune, space, max_trials)
-    run_stages(run, config, ("record",))
-    with run.exclusive():
-        store = DynamicsStore(run)
-        # Recording may have stopped before record.epochs.
-        check_windows(config, space, len(store.epochs))
-        check_methods(str(run.root.address), _methods(config, space))
-        inputs = [run.require("index", "record")["fingerprint"], run.require("record", "record")["fingerprint"]]
-        settings = {**_identity(config), "recorded_epochs": len(store.epochs)}
-        log = _prepare(run, settings, inputs, resume, force)
-        done_before = run.manifest("tune")
-        left = _left(config, space, wanted, log)
-        test = _test_settings(config)
-        known = {} if done_before is None else done_before["summary"]
-        reopen = known.get("test") != test or (left > 0 and (resume or known.get("wanted") != wanted))
-        with run.stage("tune", settings, inputs, force=force, reopen=reopen) as stage:
-            place = run.root / "tune" / "summary.json"
-            if stage.done:
-                stored: dict[str, Any] = place.read_json()
-                return stored
-            budget_s = time_budget_s if time_budget_s is not None else config.tune.time_budget_s
-            summary = Sweep(run, config, space, store.index, log).run(wanted, budget_s)
-            place.write_json(summary)
-            best = summary["best"][0]["accuracy"]
-            stage.summary = {"wanted": wanted, **summary["num_trials"], "best": best, "test": test}
-            return summary
+    return space
 
 
 def _methods(config: Config, space: Space) -> list[str]:

@@ -52,3 +52,18 @@ def count_states(records: list[Record]) -> dict[str, int]:
 def num_suggested(records: list[Record]) -> int:
     """Return how many of the wanted trials are dealt with; a failed one is tried again by the next session."""
     return sum(record["suggested"] for record in records if record["state"] != FAILED)
+
+
+def point_text(point: Mapping[str, Any]) -> str:
+    """Return a point in words, such as `select.c_d 4.2, select.ratio 0.7`."""
+    return ", ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in point.items()
+    )
+
+
+def accuracy_text(result: Mapping[str, Any]) -> str:
+    """Return the accuracy of a result or record in words, with its standard error; empty where there is none."""
+    if result.get("accuracy") is None:
+        return ""
+    spread = "" if result.get("stderr") is None else f" ± {result['stderr']:.2%}"
+    return f"{result['accuracy']:.2%}{spread}"

@@ -17,7 +17,7 @@ from rich.table import Table
 from dualprune.cluster.session import on_terminal
 from dualprune.stages.tune.space import Point
 from dualprune.stages.tune.trial import point_of, reported
-from dualprune.stages.tune.trial_log import FAILED, FINISHED, STOPPED, Record, TrialLog
+from dualprune.stages.tune.trial_log import FAILED, FINISHED, STOPPED, Record, TrialLog, accuracy_text, point_text
 
 logger = logging.getLogger(__name__)
 SHOWN = 20
@@ -131,18 +131,3 @@ def board(total: int) -> Iterator[Board]:
         return
     with Live(console=Console(stderr=True), refresh_per_second=4) as live:
         yield Board(total, live)
-
-
-def point_text(point: Point) -> str:
-    """Return a point in words, such as `select.c_d 4.2, select.ratio 0.7`."""
-    return ", ".join(
-        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in point.items()
-    )
-
-
-def accuracy_text(result: dict[str, Any]) -> str:
-    """Return the accuracy of a result or record in words, with its standard error; empty where there is none."""
-    if result.get("accuracy") is None:
-        return ""
-    spread = "" if result.get("stderr") is None else f" ± {result['stderr']:.2%}"
-    return f"{result['accuracy']:.2%}{spread}"

@@ -17,7 +17,8 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
 from dualprune.scores import SCORES, dual
 from dualprune.stages.pipeline import run_stages
-from dualprune.stages.score.stage import read_scores, run_score
+from dualprune.stages.score.files import read_scores
+from dualprune.stages.score.stage import run_score
 from tests.data.sources.test_parquet import write
 from tests.stages.score.test_running import MeanLoss
 

@@ -23,9 +23,9 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.errors import DataError
 from dualprune.scores import Accumulator, Scored, ScoreMethod
-from dualprune.stages.score.files import score_methods
+from dualprune.stages.score.files import read_scores, score_methods
 from dualprune.stages.score.running import RunningScores
-from dualprune.stages.score.stage import ScoreJob, read_scores, run_score, score_bucket
+from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 from dualprune.training.recorder import EpochRecorder
 from tests.training.processes import run_on_ranks
 

@@ -20,7 +20,8 @@ from dualprune.core.storage import Location
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.scores import Dual, dual
-from dualprune.stages.score.stage import ScoreJob, read_scores, run_score, score_bucket
+from dualprune.stages.score.files import read_scores
+from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 from tests.conftest import MakeDynamics
 
 PROB = np.random.default_rng(0).random((23, 5), dtype=np.float32)

@@ -10,9 +10,8 @@ import pytest
 from rich.console import Console
 from rich.live import Live
 
-from dualprune.cli.tune import parse_time
 from dualprune.core.storage import Location
-from dualprune.errors import ConfigError, UserError
+from dualprune.errors import ConfigError
 from dualprune.stages.tune.loggers import check_loggers, make_loggers
 from dualprune.stages.tune.results import costs, importance, trials_table
 from dualprune.stages.tune.space import Domain
@@ -107,14 +106,3 @@ def test_a_logger_without_its_package_is_told(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ConfigError, match=r"tune.loggers: wandb needs the package wandb, .*pip install wandb"):
         check_loggers(["csv", "wandb"])
     assert [type(callback).__name__ for callback in make_loggers(["csv"], "run")] == ["CSVLoggerCallback"]
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("600", 600), ("90s", 90), ("10m", 600), ("1.5 h", 5400), ("1d", 86400)])
-def test_times(text: str, seconds: float) -> None:
-    assert parse_time(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "0", "-5", "ten", "5 weeks", "m"])
-def test_wrong_times(text: str) -> None:
-    with pytest.raises(UserError, match="expected a time above 0"):
-        parse_time(text)

@@ -12,17 +12,18 @@ from dualprune.core.config import Config
 from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.errors import UserError
-from dualprune.stages.evaluate.grid import run_grid, selections
-from dualprune.stages.select.stage import selection_names
+from dualprune.scores.score import SCORES
+from dualprune.stages.grid import run_grid, selections
+from dualprune.stages.select.names import selection_names
 from pipelines import entry
 from pipelines.compare import compare
 
 
-def test_every_method_sampler_and_ratio_is_drawn_once_under_a_name_of_its_own() -> None:
-    config = make_config({"select": {"ratio": [0.5, 0.9]}, "data": {"source": "digits"}})
-    # The second method need not exist: a copy is not checked.
-    score = config.score.model_copy(update={"methods": ["dual", "other"]})
-    config = config.model_copy(update={"score": score})
+def test_every_method_sampler_and_ratio_is_drawn_once_under_a_name_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(SCORES._items, "other", SCORES["dual"])
+    config = make_config(
+        {"score": {"methods": ["dual", "other"]}, "select": {"ratio": [0.5, 0.9]}, "data": {"source": "digits"}}
+    )
     found = selections(config, ["beta", "top_k", "random"])
     drawn = {(c.select.score, c.select.method, c.select.ratio) for c in found.values()}
     scored = {(score, sampler) for score in ("dual", "other") for sampler in ("beta", "top_k")} | {("dual", "random")}

@@ -1,0 +1,25 @@
+"""Reads what stages wrote into a run directory, for people to look at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from dualprune.core.run import RunDirectory
+
+
+def stability(run: RunDirectory) -> dict[str, Any] | None:
+    """Return how much scores and kept sets moved per epoch; None where recording did not follow it."""
+    measured: dict[str, Any] | None = run.stability.read_json() if run.stability.exists() else None
+    return measured
+
+
+def selections(run: RunDirectory, names: Iterable[str]) -> list[dict[str, Any]]:
+    """Return what `selection.json` holds of each named selection."""
+    return [(run.selection(name) / "selection.json").read_json() for name in names]
+
+
+def comparison(run: RunDirectory) -> list[dict[str, Any]]:
+    """Return one row per subset and budget that `evaluate` trained on."""
+    rows: list[dict[str, Any]] = run.evaluation.read_json()["summary"]
+    return rows

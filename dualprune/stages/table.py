@@ -1,0 +1,185 @@
+"""The stages of a run, in order: what each is called, what it needs, and which manifests it writes.
+
+The order of `prune`, the states and the next command of `status`, and the stage commands of the CLI follow from this
+table. A stage is imported when it runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+from dualprune.core.config import Config
+from dualprune.core.registry import nearest
+from dualprune.core.run import RunDirectory
+from dualprune.dynamics.layout import COMMIT
+from dualprune.errors import ConfigError
+from dualprune.stages import inputs
+
+
+def _nothing(*_: Any) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage.
+
+    `entry` is the address of the function that runs it: `entry(run, config, *, force=False, **options)`. `after` are
+    the stages whose results it reads. `keys(config)` are the keys of its manifests, each `name` or `name.part`.
+    `wanted(config)` tells whether `prune` runs it; `switch` is the configuration key that decides this, where there is
+    one. `so_far(run, config)` returns figures of an unfinished run, and `inputs(run, config, manifest)` the
+    fingerprints that a finished one would start from now, or None where they cannot be told. `families` are the first
+    parts of its keys where they differ from its name; `resume_flag` is what its command needs to go on.
+    """
+
+    name: str
+    about: str
+    entry: str
+    after: tuple[str, ...]
+    keys: Callable[[Config], list[str]]
+    wanted: Callable[[Config], bool] = lambda config: True
+    switch: str = ""
+    so_far: Callable[[RunDirectory, Config | None], Mapping[str, Any]] = _nothing
+    inputs: Callable[[RunDirectory, Config | None, Mapping[str, Any]], Sequence[str] | None] = lambda *_: None
+    families: tuple[str, ...] = ()
+    resume_flag: str = ""
+
+    def owns(self, key: str) -> bool:
+        """Whether a manifest is of this stage."""
+        return key.partition(".")[0] in (self.families or (self.name,))
+
+    def function(self) -> Callable[..., Any]:
+        """Import and return the function that runs the stage."""
+        module, _, name = self.entry.partition(":")
+        found: Callable[..., Any] = getattr(import_module(module), name)
+        return found
+
+
+def stage_named(name: str) -> Stage:
+    """Return a stage; a ConfigError names the nearest where there is none of that name."""
+    if name not in STAGES:
+        raise ConfigError(f"unknown stage {name!r}; there are: {', '.join(STAGES)}{nearest(name, STAGES)}")
+    return STAGES[name]
+
+
+def pruning_stages(config: Config) -> list[str]:
+    """Return the names of the stages that `prune` runs, in order."""
+    return [stage.name for stage in STAGES.values() if stage.wanted(config)]
+
+
+def _score_keys(config: Config) -> list[str]:
+    return [f"score.{method}" for method in dict.fromkeys([*config.score.methods, config.select_score])]
+
+
+def _selection_keys(stage: str) -> Callable[[Config], list[str]]:
+    def keys(config: Config) -> list[str]:
+        from dualprune.stages.select.names import selection_names
+
+        return [f"{stage}.{name}" for name in selection_names(config)]
+
+    return keys
+
+
+def _recorded_so_far(run: RunDirectory, config: Config | None) -> dict[str, Any]:
+    committed = sum((folder / COMMIT).exists() for folder in run.dynamics.children())
+    return {"epochs": f"{committed} of {config.record.epochs}" if config else committed}
+
+
+def _evaluated_so_far(run: RunDirectory, config: Config | None) -> dict[str, Any]:
+    return {"trainings": _num_json(run, "evaluation")}
+
+
+def _tuned_so_far(run: RunDirectory, config: Config | None) -> dict[str, Any]:
+    return {"trials": _num_json(run, "tune", "trials")}
+
+
+def _num_json(run: RunDirectory, *folders: str) -> int:
+    place = run.root
+    for folder in folders:
+        place = place / folder
+    return sum(file.name.endswith(".json") for file in place.children())
+
+
+def _score_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str] | None:
+    from dualprune.dynamics.store import DynamicsStore
+
+    store = DynamicsStore(run)
+    limit = manifest["settings"].get("epochs") if config is None else config.score.epochs
+    # Dynamics may be deleted to save space: their scores stand.
+    return inputs.score_inputs(store, store.epochs[:limit]) if store.epochs else None
+
+
+def _select_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
+    return inputs.select_inputs(run, manifest["settings"]["score"])
+
+
+def _export_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
+    return inputs.selection_inputs(run, [manifest["stage"].partition(".")[2]])
+
+
+def _evaluate_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
+    return inputs.selection_inputs(run, manifest["settings"]["selections"])
+
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage(
+            "record",
+            about="Train the early epochs and record the training dynamics.",
+            entry="dualprune.stages.record.stage:run_record",
+            after=(),
+            keys=lambda config: ["index", "record"],
+            so_far=_recorded_so_far,
+            families=("index", "record"),
+        ),
+        Stage(
+            "score",
+            about="Score every sample from its recorded dynamics.",
+            entry="dualprune.stages.score.stage:run_score",
+            after=("record",),
+            keys=_score_keys,
+            inputs=_score_inputs,
+        ),
+        Stage(
+            "select",
+            about="Draw the samples to keep.",
+            entry="dualprune.stages.select.stage:run_select",
+            after=("score",),
+            keys=_selection_keys("select"),
+            inputs=_select_inputs,
+        ),
+        Stage(
+            "export",
+            about="Write the kept set: Parquet, mask.",
+            entry="dualprune.stages.export:run_export",
+            after=("select",),
+            keys=_selection_keys("export"),
+            inputs=_export_inputs,
+        ),
+        Stage(
+            "evaluate",
+            about="Train on the full set, random subsets and the selections, and compare.",
+            entry="dualprune.stages.evaluate.stage:run_evaluate",
+            after=("select",),
+            keys=lambda config: ["evaluate"],
+            wanted=lambda config: config.evaluate.enabled,
+            switch="evaluate.enabled",
+            so_far=_evaluated_so_far,
+            inputs=_evaluate_inputs,
+        ),
+        Stage(
+            "tune",
+            about="Search the settings in tune.space, and check the best on the test set.",
+            entry="dualprune.stages.tune.stage:run_tune",
+            after=("record",),
+            keys=lambda config: ["tune"],
+            wanted=lambda config: False,
+            so_far=_tuned_so_far,
+            resume_flag=" --resume",
+        ),
+    )
+}
