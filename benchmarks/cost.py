@@ -19,9 +19,12 @@ from typing import Any
 import torch
 
 from dualprune.core.config import ModelConfig, TrainConfig
+from dualprune.data.arrangement import Scatter
+from dualprune.data.loader import Batch
+from dualprune.data.plan import EpochPlan
 from dualprune.dynamics.statistics.builtin import compute_statistics
 from dualprune.training.loop import Trainer
-from dualprune.training.models.builtin import build_model
+from dualprune.training.models import make_model
 from dualprune.training.recorder import EpochBuffer
 
 IMAGENET = 1_281_167
@@ -29,23 +32,25 @@ EPOCHS, RECORDED = 90, 60
 
 
 class Steps:
-    """The same batch for so many steps."""
+    """The same batch in every step of a plan."""
 
-    def __init__(self, batch: Any, num_steps: int) -> None:
-        self.batch, self.num_steps = batch, num_steps
+    def __init__(self, batch: Batch, num_steps: int) -> None:
+        self.batch = batch
+        self.plan = EpochPlan(Scatter(batch.num_global * num_steps, 64, seed=0), 0, batch.num_global)
 
-    def epoch(self, epoch: int) -> Any:
-        return (self.batch for _ in range(self.num_steps))
+    def epoch(self, epoch: int, plan: EpochPlan) -> Any:
+        return (self.batch for _ in range(plan.num_steps))
 
 
-class Batch:
-    """Made-up images on the device."""
-
-    def __init__(self, size: int, side: int, device: torch.device) -> None:
-        self.images = torch.randn(size, 3, side, side, device=device)
-        self.targets = torch.randint(0, 1000, (size,), device=device)
-        self.positions = torch.arange(size, device=device)
-        self.num_global = size
+def made_batch(size: int, side: int, device: torch.device) -> Batch:
+    """Return made-up images on the device."""
+    return Batch(
+        inputs=torch.randn(size, 3, side, side, device=device),
+        targets=torch.randint(0, 1000, (size,), device=device),
+        positions=torch.arange(size, device=device),
+        weights=torch.ones(size, device=device),
+        num_global=size,
+    )
 
 
 def seconds(trainer: Trainer, steps: Steps, observe: Any, device: torch.device) -> float:
@@ -53,7 +58,7 @@ def seconds(trainer: Trainer, steps: Steps, observe: Any, device: torch.device) 
     if device.type == "cuda":
         torch.cuda.synchronize()
     started = time.perf_counter()
-    trainer.train_epoch(steps, 0, observe)
+    trainer.train_epoch(steps, 0, steps.plan, observe)
     if device.type == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - started
@@ -68,8 +73,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = build_model(ModelConfig(name=asked.model), 1000, 3).to(device)
-    steps = Steps(Batch(asked.batch_size, asked.image_size, device), asked.steps)
+    model = make_model(ModelConfig(name=asked.model)).build(1000, (3, asked.image_size, asked.image_size)).to(device)
+    steps = Steps(made_batch(asked.batch_size, asked.image_size, device), asked.steps)
     trainer = Trainer(model, TrainConfig(epochs=EPOCHS), total_steps=10**9, device=device)
     buffer = EpochBuffer(1, asked.batch_size * asked.steps, device)
 

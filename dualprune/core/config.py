@@ -307,12 +307,18 @@ class ScalingConfig(Section):
     """What training takes of the cluster."""
 
     baseline = BASELINES["scaling"]
+    neutral = frozenset({"num_workers", "use_gpu", "cpus_per_worker", "max_failures", "address"})
 
     num_workers: PositiveInt | None = Field(
         None, description="Data-parallel workers; null: one per GPU, or two without GPUs."
     )
     use_gpu: bool | None = Field(None, description="Train on GPUs; null: if the cluster has any.")
     cpus_per_worker: PositiveFloat = 1.0
+    partitions: PositiveInt = Field(
+        64,
+        description="Parts of the training set that workers share out: at least as many as workers. Batches depend on "
+        "it, not on the number of workers, so a run keeps it.",
+    )
     max_failures: Annotated[int, Field(ge=-1)] = Field(
         3, description="How often training restarts after a failure; -1: without limit."
     )

@@ -35,6 +35,19 @@ def hash_bits(bits: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
     return hashed
 
 
+def stream_salt(seed: int, purpose: str) -> np.uint64:
+    """Return the salt of a purpose's own stream of noise, such as "plan": purposes that share a seed share no noise."""
+    mixed = mix(np.array([seed], dtype=np.uint64))
+    salt: np.uint64 = mix(mixed ^ fnv1a(np.array([purpose])))[0]
+    return salt
+
+
+def salted(values: NDArray[np.uint64], salt: np.uint64) -> NDArray[np.uint64]:
+    """Return the hashes uint64 [n] of values uint64 [n] in the stream of a salt."""
+    hashed: NDArray[np.uint64] = _mix(values, salt)
+    return hashed
+
+
 def id_bits(sample_ids: Any) -> NDArray[np.uint64]:
     """Return ids int64 [n] or strings [n] (numpy, list or Arrow) brought to 64 bits, uint64 [n]."""
     array = sample_ids

@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import epoch_name, epoch_number
-from dualprune.training.loop import Trainer
+from dualprune.training.loop import Trainer, bare
 
 logger = logging.getLogger(__name__)
 STATE = "state.pt"
@@ -66,11 +65,6 @@ def restore(trainer: Trainer, place: Location) -> None:
     bare(trainer.model).load_state_dict(state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.step = int(state["step"])
-
-
-def bare(model: nn.Module) -> nn.Module:
-    """Return the model inside DistributedDataParallel, or the model itself."""
-    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
 
 
 def _epoch(place: Location) -> int:

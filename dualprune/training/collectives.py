@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.distributed as dist
+from torch import nn
 
 from dualprune.dynamics.index import SampleIndex
 
@@ -44,6 +45,13 @@ def from_rank_zero(value: Any) -> Any:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def share_buffers(module: nn.Module) -> None:
+    """Bring rank 0's buffers, such as the running means of batch normalisation, to every rank."""
+    if world_size() > 1:
+        for buffer in module.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def owned_buckets(index: SampleIndex) -> range:

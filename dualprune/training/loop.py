@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,37 +13,9 @@ import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
 from torch import nn
 
 from dualprune.core.config import TrainConfig
+from dualprune.data.loader import Batch, Loader
+from dualprune.data.plan import EpochPlan
 from dualprune.training import collectives
-
-
-class Batch(Protocol):
-    """One step's samples of this rank, on the device."""
-
-    @property
-    def images(self) -> torch.Tensor:
-        """Float [b, C, H, W]."""
-
-    @property
-    def targets(self) -> torch.Tensor:
-        """int64 [b]."""
-
-    @property
-    def positions(self) -> torch.Tensor:
-        """int64 [b], -1 for padding."""
-
-    @property
-    def num_global(self) -> int:
-        """Real samples of this step over all ranks."""
-
-
-class Loader(Protocol):
-    """Gives every rank the same number of steps an epoch, and every sample to one rank once."""
-
-    num_steps: int
-
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Give this rank's steps of an epoch."""
-        ...
 
 
 class StepObserver(Protocol):
@@ -56,7 +28,7 @@ class StepObserver(Protocol):
 
 @dataclass(frozen=True)
 class EpochResult:
-    """Means over the samples of an epoch, in the training pass."""
+    """Means over the samples of an epoch in the training pass, whatever their weights."""
 
     loss: float
     accuracy: float
@@ -65,14 +37,33 @@ class EpochResult:
 class Trainer:
     """A model with its optimizer and learning-rate schedule.
 
-    The schedule's length is `total_steps`, however many of them are trained: recording stops early on the full cosine.
+    The schedule is `total_steps` long, however many of them are trained: recording stops early on the full cosine.
+
+    Args:
+        model: takes inputs and returns logits; alone, or inside DistributedDataParallel.
+        recipe: of the optimizer and the schedule.
+        total_steps: length of the schedule.
+        device: where the model and the batches are.
+        warmup_steps: steps at the beginning over which the learning rate rises.
+        epoch_steps: steps that an epoch takes on the schedule; None: as many as its plan has. An epoch whose plan
+            leaves samples out takes its full part of the schedule in fewer steps.
     """
 
-    def __init__(self, model: nn.Module, recipe: TrainConfig, total_steps: int, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        recipe: TrainConfig,
+        total_steps: int,
+        device: torch.device,
+        *,
+        warmup_steps: int = 0,
+        epoch_steps: int | None = None,
+    ) -> None:
         self.model = model
         self.recipe = recipe
-        self.total_steps = total_steps
+        self.total_steps, self.warmup_steps, self.epoch_steps = total_steps, warmup_steps, epoch_steps
         self.device = device
+        # The place on the schedule.
         self.step = 0
         self.optimizer = torch.optim.SGD(
             model.parameters(),
@@ -83,53 +74,72 @@ class Trainer:
         )
         self._forward = torch.compile(model) if recipe.compile else model
 
-    def train_epoch(self, loader: Loader, epoch: int, observe: StepObserver | None = None) -> EpochResult:
+    def train_epoch(
+        self, loader: Loader, epoch: int, plan: EpochPlan, observe: StepObserver | None = None
+    ) -> EpochResult:
         """Train on one epoch of the loader, or up to `total_steps`; the means are over all ranks."""
         self.model.train()
         num_ranks = collectives.world_size() if isinstance(self.model, nn.parallel.DistributedDataParallel) else 1
         totals = torch.zeros(3, device=self.device, dtype=torch.float64)
-        warmup_steps = self.recipe.warmup_epochs * loader.num_steps
-        for batch in loader.epoch(epoch):
-            if self.step >= self.total_steps:
+        first, epoch_steps = self.step, self.epoch_steps or plan.num_steps
+        for number, batch in enumerate(loader.epoch(epoch, plan)):
+            step = first + number * epoch_steps / plan.num_steps
+            if step >= self.total_steps:
                 break
+            rate = learning_rate(self.recipe, step, self.total_steps, self.warmup_steps)
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(self.recipe, self.step, self.total_steps, warmup_steps)
+                group["lr"] = rate * plan.lr_factor
             with self._autocast():
-                logits = self._forward(batch.images)
-            real = batch.positions >= 0
+                logits = self._forward(batch.inputs)
             losses = F.cross_entropy(
                 logits.float(), batch.targets, reduction="none", label_smoothing=self.recipe.label_smoothing
             )
-            total = (losses * real).sum()
             self.optimizer.zero_grad(set_to_none=True)
             # DDP averages over ranks: this makes it the mean over the step's samples, however they are spread.
-            (total * (num_ranks / batch.num_global)).backward()  # type: ignore[no-untyped-call]
+            total = (losses * batch.weights).sum() * (num_ranks / batch.num_global)
+            total.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
             with torch.no_grad():
+                real = batch.positions >= 0
                 right = ((logits.argmax(dim=1) == batch.targets) & real).sum()
-                totals += torch.stack([total.detach().double(), right.double(), real.sum().double()])
+                totals += torch.stack([(losses * real).sum().double(), right.double(), real.sum().double()])
                 if observe is not None:
                     observe(batch.positions, logits, batch.targets)
-            self.step += 1
+            self.step = first + (number + 1) * epoch_steps // plan.num_steps
         if num_ranks > 1:
             collectives.all_sum(totals)
         loss, right_count, count = totals.tolist()
         return EpochResult(loss=loss / max(count, 1), accuracy=right_count / max(count, 1))
 
     @torch.no_grad()
-    def accuracy(self, batches: Iterator[Batch], shared: bool) -> float:
-        """Return the share of right answers; with `shared`, over the batches of all ranks."""
-        self.model.eval()
-        totals = torch.zeros(2, device=self.device, dtype=torch.float64)
+    def forward(self, batches: Iterable[Batch], observe: StepObserver) -> None:
+        """Show each batch to the model as it is in evaluation, and its outputs to `observe`; nothing is learned.
+
+        Every rank calls it, each with as many batches as it has.
+        """
+        # Not through DDP, which would wait for the other ranks at every batch.
+        model = bare(self.model)
+        if model is not self.model:
+            collectives.share_buffers(model)
+        model.eval()
         for batch in batches:
             with self._autocast():
-                logits = self.model(batch.images)
-            real = batch.positions >= 0
-            totals += torch.stack([((logits.argmax(dim=1) == batch.targets) & real).sum(), real.sum()])
+                logits = model(batch.inputs)
+            observe(batch.positions, logits, batch.targets)
+
+    def accuracy(self, batches: Iterable[Batch], shared: bool) -> float:
+        """Return the share of right answers; with `shared`, over the batches of all ranks."""
+        totals = torch.zeros(2, device=self.device, dtype=torch.float64)
+
+        def count(positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+            real = positions >= 0
+            totals.add_(torch.stack([((logits.argmax(dim=1) == targets) & real).sum(), real.sum()]))
+
+        self.forward(batches, count)
         if shared:
             collectives.all_sum(totals)
-        right, count = totals.tolist()
-        return float(right / max(count, 1))
+        right, seen = totals.tolist()
+        return float(right / max(seen, 1))
 
     def _autocast(self) -> contextlib.AbstractContextManager[None]:
         on_gpu = self.device.type == "cuda"
@@ -139,7 +149,12 @@ class Trainer:
         return contextlib.nullcontext()
 
 
-def learning_rate(recipe: TrainConfig, step: int, total_steps: int, warmup_steps: int) -> float:
+def bare(model: nn.Module) -> nn.Module:
+    """Return the model inside DistributedDataParallel, or the model itself."""
+    return model.module if isinstance(model, nn.parallel.DistributedDataParallel) else model
+
+
+def learning_rate(recipe: TrainConfig, step: float, total_steps: int, warmup_steps: int) -> float:
     """Return the learning rate of a step: a linear rise over the warm-up, then the schedule over the rest."""
     if step < warmup_steps:
         return recipe.lr * (step + 1) / warmup_steps

@@ -1,6 +1,6 @@
 """A training from scratch on a part of the training set, epoch by epoch, and the accuracy that it comes to.
 
-Knows no Ray Train: whoever has a device and the resident data can run one, alone or as a rank of several.
+Knows no Ray: whoever has a device and the resident data can run one, alone or as a rank of several.
 """
 
 from __future__ import annotations
@@ -13,10 +13,13 @@ import torch
 from torch import nn
 
 from dualprune.core.config import Config
-from dualprune.data.resident import ResidentData, ResidentSplit
-from dualprune.stages.record.worker import make_loader
+from dualprune.data.arrangement import Scatter
+from dualprune.data.choice import Subset
+from dualprune.data.plan import EpochPlan
+from dualprune.data.resident import DataFacts, ResidentLoader, ResidentSplit
+from dualprune.errors import DataError
 from dualprune.training.loop import Trainer
-from dualprune.training.models.builtin import build_model
+from dualprune.training.models import make_model
 
 TEST_BATCH = 512
 
@@ -39,15 +42,23 @@ class ScratchTraining:
     """One training by the recipe of `config.train` and `config.evaluate`.
 
     Args:
+        config: of the run.
+        facts: of the data set.
+        split: the training split, on the device.
+        device: where to train.
         positions: int64 [k], the samples of the training split to train on; None for all.
-        full_size: samples of the full set, whose number of steps the budget "steps" gives to any subset.
+        ratio: the pruning ratio, on which the batch size may depend.
+        seed: of weights, batches and augmentation.
+        budget: "epochs", or "steps": as many as the full set would take.
+        full_size: samples of the full set.
+        ranks: this rank, and how many there are.
         wrap: makes the model one of several ranks, such as `ray.train.torch.prepare_model`; None: this rank is alone.
     """
 
     def __init__(
         self,
         config: Config,
-        data: ResidentData,
+        facts: DataFacts,
         split: ResidentSplit,
         device: torch.device,
         *,
@@ -60,19 +71,28 @@ class ScratchTraining:
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
         started = time.monotonic()
-        self._config, self._data, self._device, self._ranks = config, data, device, ranks
-        self._shared = wrap is not None
+        self._config, self._facts, self._device = config, facts, device
+        (self._rank, self._num_ranks), self._shared = ranks, wrap is not None
+        if positions is not None and not split.usable[positions].any():
+            raise DataError("there is no sample to train on: none of the subset's images can be decoded")
         batch_size = batch_size_for(config, ratio)
-        self._loader = make_loader(
-            config, split, data, device, *ranks, positions=positions, seed=seed, batch_size=batch_size
-        )
+        choice = None if positions is None else Subset(positions, facts.num_train)
+        arrangement = Scatter(facts.num_train, config.scaling.partitions, seed)
+        self._plan = EpochPlan(arrangement, 0, batch_size, choice)
+        self._loader = self._loader_of(split, seed)
         epochs = num_epochs(config)
-        steps = epochs * (-(-full_size // batch_size) if budget == "steps" else self._loader.num_steps)
+        steps = epochs * (-(-full_size // batch_size) if budget == "steps" else self._plan.num_steps)
         torch.manual_seed(seed)
-        model = build_model(config.model, data.num_classes, data.shape[0]).to(device)
+        model = make_model(config.model).build(facts.num_classes, facts.shape).to(device)
         if device.type == "cuda":
             model = model.to(memory_format=torch.channels_last)
-        self._trainer = Trainer(model if wrap is None else wrap(model), config.train, steps, device)
+        self._trainer = Trainer(
+            model if wrap is None else wrap(model),
+            config.train,
+            steps,
+            device,
+            warmup_steps=config.train.warmup_epochs * self._plan.num_steps,
+        )
         self.num_steps = steps
         self.epoch = 0
         self.seconds = time.monotonic() - started
@@ -90,7 +110,7 @@ class ScratchTraining:
     def train_epoch(self) -> None:
         """Train one epoch of the subset, or what is left of the steps."""
         started = time.monotonic()
-        self._trainer.train_epoch(self._loader, self.epoch)
+        self._trainer.train_epoch(self._loader, self.epoch, self._plan.of_epoch(self.epoch))
         self.epoch += 1
         self.seconds += time.monotonic() - started
 
@@ -101,5 +121,18 @@ class ScratchTraining:
 
     def accuracy(self, split: ResidentSplit, positions: np.ndarray | None = None) -> float:
         """Return the share of right answers on a split, or on some positions of it, over all ranks."""
-        loader = make_loader(self._config, split, self._data, self._device, *self._ranks, positions=positions)
-        return self._trainer.accuracy(loader.eval_batches(TEST_BATCH), shared=self._shared)
+        tested = split.positions if positions is None else positions
+        loader = self._loader_of(split, 0)
+        mine = tested[self._rank :: self._num_ranks]
+        return self._trainer.accuracy(loader.as_is(mine, TEST_BATCH), shared=self._shared)
+
+    def _loader_of(self, split: ResidentSplit, seed: int) -> ResidentLoader:
+        return ResidentLoader(
+            split,
+            self._facts,
+            self._config.train,
+            self._device,
+            rank=self._rank,
+            world_size=self._num_ranks,
+            seed=seed,
+        )

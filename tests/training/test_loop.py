@@ -2,14 +2,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from dualprune.core.config import TrainConfig
-from dualprune.training import checkpoint
+from dualprune.data.arrangement import Scatter
+from dualprune.data.choice import Choice
+from dualprune.data.loader import Batch
+from dualprune.data.plan import EpochPlan
+from dualprune.training import checkpoint, collectives
 from dualprune.training.loop import Trainer, learning_rate
 from tests.training.processes import run_on_ranks
 
@@ -17,29 +21,23 @@ IMAGES = torch.randn(37, 1, 4, 4, generator=torch.Generator().manual_seed(0))
 TARGETS = (IMAGES.mean(dim=(1, 2, 3)) > 0).long()
 
 
-@dataclass
-class Step:
-    images: torch.Tensor
-    targets: torch.Tensor
-    positions: torch.Tensor
-    num_global: int
-
-
 class ListLoader:
     """Steps of 10 samples over all ranks; the last has 7."""
-
-    num_steps = 4
 
     def __init__(self, rank: int = 0, world_size: int = 1) -> None:
         self.rank, self.world_size = rank, world_size
 
-    def epoch(self, epoch: int) -> Iterator[Step]:
+    def epoch(self, epoch: int, plan: EpochPlan) -> Iterator[Batch]:
         for chunk in torch.arange(37).split(10):
             mine = chunk[self.rank :: self.world_size]
             padding = -(-len(chunk) // self.world_size) - len(mine)
             shown = torch.cat([mine, chunk[:padding]])
             positions = torch.cat([mine, torch.full((padding,), -1)])
-            yield Step(IMAGES[shown], TARGETS[shown], positions, len(chunk))
+            weights = (positions >= 0).float()
+            yield Batch(IMAGES[shown], TARGETS[shown], positions, weights, len(chunk))
+
+
+PLAN = EpochPlan(Scatter(37, 1, seed=0), 0, batch_size=10)
 
 
 def make_model() -> nn.Module:
@@ -51,9 +49,9 @@ RECIPE = TrainConfig(epochs=3, batch_size=10, lr=0.5)
 
 
 def train(model: nn.Module, loader: ListLoader, epochs: int = 3) -> Trainer:
-    trainer = Trainer(model, RECIPE, total_steps=3 * loader.num_steps, device=torch.device("cpu"))
+    trainer = Trainer(model, RECIPE, total_steps=3 * PLAN.num_steps, device=torch.device("cpu"))
     for epoch in range(epochs):
-        trainer.train_epoch(loader, epoch)
+        trainer.train_epoch(loader, epoch, PLAN)
     return trainer
 
 
@@ -73,19 +71,90 @@ def test_any_number_of_workers_trains_the_same_model(world_size: int) -> None:
 
 def test_training_learns_and_reports_means_over_samples() -> None:
     trainer = Trainer(make_model(), RECIPE, total_steps=400, device=torch.device("cpu"))
-    first = trainer.train_epoch(ListLoader(), 0)
+    first = trainer.train_epoch(ListLoader(), 0, PLAN)
     for epoch in range(1, 50):
-        last = trainer.train_epoch(ListLoader(), epoch)
+        last = trainer.train_epoch(ListLoader(), epoch, PLAN)
     assert last.loss < 0.5 * first.loss
     assert last.accuracy > 0.95
-    assert trainer.accuracy(ListLoader().epoch(0), shared=False) == pytest.approx(last.accuracy, abs=0.06)
+    assert trainer.accuracy(ListLoader().epoch(0, PLAN), shared=False) == pytest.approx(last.accuracy, abs=0.06)
 
 
 def test_training_stops_at_the_total_of_steps() -> None:
     trainer = Trainer(make_model(), RECIPE, total_steps=6, device=torch.device("cpu"))
     for epoch in range(3):
-        trainer.train_epoch(ListLoader(), epoch)
+        trainer.train_epoch(ListLoader(), epoch, PLAN)
     assert trainer.step == 6
+
+
+class WeightedLoader(ListLoader):
+    """Leaves out the odd samples by weights of 0, or shows the even ones alone with the same sizes of steps."""
+
+    def __init__(self, shown: bool) -> None:
+        super().__init__()
+        self.shown = shown
+
+    def epoch(self, epoch: int, plan: EpochPlan) -> Iterator[Batch]:
+        for batch in super().epoch(epoch, plan):
+            weights = 2.0 * (batch.positions % 2 == 0)
+            rows = slice(None) if self.shown else weights > 0
+            yield Batch(batch.inputs[rows], batch.targets[rows], batch.positions[rows], weights[rows], batch.num_global)
+
+
+def test_a_weight_multiplies_its_samples_loss() -> None:
+    models = [make_model(), make_model()]
+    for model, shown in zip(models, (True, False), strict=True):
+        Trainer(model, RECIPE, 12, torch.device("cpu")).train_epoch(WeightedLoader(shown), 0, PLAN)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+    plain = make_model()
+    Trainer(plain, RECIPE, 12, torch.device("cpu")).train_epoch(ListLoader(), 0, PLAN)
+    assert not torch.allclose(next(plain.parameters()), next(models[0].parameters()))
+
+
+class Half(Choice):
+    """The even samples, at half the learning rate."""
+
+    lr_factor = 0.5
+
+    def weights(self, positions: np.ndarray) -> np.ndarray:
+        return (positions % 2 == 0).astype(np.float32)
+
+
+def test_a_choice_takes_a_whole_epoch_of_the_schedule_and_scales_its_rates() -> None:
+    half = EpochPlan(Scatter(37, 1, seed=0), 0, 10, Half())
+    assert (half.num_steps, PLAN.num_steps) == (2, 4)
+    trainer = Trainer(make_model(), RECIPE, 12, torch.device("cpu"), epoch_steps=4)
+    rates = []
+
+    class TwoSteps(ListLoader):
+        def epoch(self, epoch: int, plan: EpochPlan) -> Iterator[Batch]:
+            for batch in list(super().epoch(epoch, plan))[: plan.num_steps]:
+                yield batch
+                rates.append(trainer.optimizer.param_groups[0]["lr"])
+
+    trainer.train_epoch(TwoSteps(), 0, half)
+    assert trainer.step == 4
+    trainer.train_epoch(TwoSteps(), 1, PLAN)
+    assert trainer.step == 8
+    expected = [0.5 * learning_rate(RECIPE, step, 12, 0) for step in (0, 2)]
+    assert rates == expected + [learning_rate(RECIPE, step, 12, 0) for step in (4, 5, 6, 7)]
+
+
+def normed_rank(rank: int, world_size: int) -> None:
+    torch.manual_seed(rank)
+    model = nn.parallel.DistributedDataParallel(nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2)))
+    trainer = Trainer(model, RECIPE, 12, torch.device("cpu"))
+    trainer.train_epoch(ListLoader(rank, world_size), 0, PLAN)
+    # Ranks may have different numbers of batches, and all test rank 0's model.
+    batches = list(ListLoader().epoch(0, PLAN))
+    mine = batches[:1] if rank == 0 else batches[1:]
+    found = trainer.accuracy(iter(mine), shared=True)
+    alone = collectives.from_rank_zero(trainer.accuracy(iter(batches), shared=False))
+    assert found == pytest.approx(alone)
+
+
+def test_ranks_share_out_a_test_whatever_each_has() -> None:
+    run_on_ranks(normed_rank, 2, 2)
 
 
 def test_the_cosine_runs_over_the_full_schedule() -> None:
@@ -117,7 +186,7 @@ def test_a_restored_trainer_goes_on_as_if_it_had_not_stopped(tmp_path) -> None:
     found = checkpoint.newest_whole(Location.of(tmp_path), {0, 1})
     assert found == (1, place)
     checkpoint.restore(other, place)
-    other.train_epoch(ListLoader(), 2)
+    other.train_epoch(ListLoader(), 2, PLAN)
     for restored, straight in zip(other.model.parameters(), whole.model.parameters(), strict=True):
         torch.testing.assert_close(restored, straight, rtol=0, atol=0)
 

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import hashlib
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from dualprune.core.config import ModelConfig
 from dualprune.errors import ConfigError
-from dualprune.training.models.builtin import build_model
+from dualprune.training.models import MODELS, make_model
 
 
 @pytest.mark.parametrize(
@@ -18,24 +22,59 @@ from dualprune.training.models.builtin import build_model
     ],
 )
 def test_models_give_a_logit_a_class(name: str, options: dict, channels: int, side: int) -> None:
-    model = build_model(ModelConfig(name=name, options=options), num_classes=7, in_channels=channels)
-    assert model(torch.randn(2, channels, side, side)).shape == (2, 7)
+    model = make_model(ModelConfig(name=name, options=options))
+    module = model.build(7, (channels, side, side)).eval()
+    images = torch.randn(2, channels, side, side)
+    logits = module(images)
+    assert logits.shape == (2, 7)
+    features = model.features(module, images)
+    # The last layer makes the logits of them.
+    last = [layer for layer in module.modules() if isinstance(layer, torch.nn.Linear)][-1]
+    torch.testing.assert_close(last(features), logits)
 
 
 def test_cifar_resnet18_has_the_papers_size() -> None:
-    model = build_model(ModelConfig(name="resnet18"), num_classes=10, in_channels=3)
+    model = make_model(ModelConfig(name="resnet18")).build(10, (3, 32, 32))
     assert sum(p.numel() for p in model.parameters()) == 11_173_962
 
 
 @pytest.mark.parametrize(
     ("config", "channels", "message"),
     [
-        ({"name": "resnet81"}, 3, "unknown model 'resnet81'; there are: resnet18, small_cnn; did you mean 'resnet18'"),
+        (
+            {"name": "resnet81"},
+            3,
+            "unknown model 'resnet81'; there are: resnet18, small_cnn, torchvision; did you mean 'resnet18'",
+        ),
         ({"name": "torchvision/resnt50"}, 3, "torchvision has no classification model 'resnt50'; did you mean 'resnet"),
         ({"name": "torchvision/resnet18"}, 1, "takes images of 3 channels, the data have 1"),
-        ({"name": "small_cnn", "options": {"depth": 3}}, 1, r"model\.options: {'depth': 3} does not fit"),
+        ({"name": "small_cnn", "options": {"depth": 3}}, 1, r"config\.model\.options\.depth"),
     ],
 )
 def test_bad_models_are_named(config: dict, channels: int, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        build_model(ModelConfig(**config), num_classes=2, in_channels=channels)
+        make_model(ModelConfig(**config)).build(2, (channels, 32, 32))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "shape", "digest"),
+    [
+        ("small_cnn", {"width": 8}, (1, 8, 8), "dd1e3d8e039b6d7c"),
+        ("resnet18", {"width": 8}, (3, 32, 32), "3f48df2616bb21df"),
+    ],
+)
+def test_a_seed_draws_the_weights_that_it_always_drew(name: str, options: dict, shape: tuple, digest: str) -> None:
+    # Runs that were recorded by earlier versions resume.
+    torch.manual_seed(5)
+    state = make_model(ModelConfig(name=name, options=options)).build(7, shape).state_dict()
+    content = b"".join(key.encode() + value.numpy().tobytes() for key, value in state.items())
+    assert hashlib.sha256(content).hexdigest()[:16] == digest
+
+
+def test_listing_models_needs_no_torch() -> None:
+    code = (
+        "import sys; from dualprune.training.models import MODELS; print(MODELS.names()); "
+        "assert 'torch' not in sys.modules"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str(MODELS.names())

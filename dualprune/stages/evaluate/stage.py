@@ -13,11 +13,11 @@ from dualprune.cluster.train import Workers, fit
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import fingerprint
-from dualprune.data.resident import load_resident
 from dualprune.data.source import open_source
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.worker import EvaluateJob, Training, evaluate_worker
 from dualprune.stages.inputs import selection_inputs
+from dualprune.stages.record.decode import load_resident
 from dualprune.stages.select.names import selection_names
 
 logger = logging.getLogger(__name__)

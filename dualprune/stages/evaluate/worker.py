@@ -14,9 +14,10 @@ import torch
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location, fingerprint
-from dualprune.data.resident import ResidentData, ResidentSplit
-from dualprune.stages.record.worker import prepare_process
+from dualprune.data.resident import ResidentSplit
+from dualprune.stages.record.decode import ResidentData
 from dualprune.training import collectives
+from dualprune.training.process import prepare_process
 from dualprune.training.subset import ScratchTraining
 
 
@@ -70,9 +71,9 @@ def evaluate_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     job: EvaluateJob = arguments["job"]
     run = RunDirectory(job.run)
     device = ray.train.torch.get_device()
-    prepare_process(job.config)
-    train_split = ResidentSplit.from_data(job.data, "train", device)
-    test_split = ResidentSplit.from_data(job.data, "test", device)
+    prepare_process(job.config.scaling.cpus_per_worker)
+    train_split = job.data.split("train", device)
+    test_split = job.data.split("test", device)
     alone = job.config.evaluate.parallel != "data" or collectives.world_size() == 1
     # A restart after a failure finds what is done; every rank must see the same list.
     todo = collectives.from_rank_zero([t for t in job.trainings if not t.result_place(run).exists()])

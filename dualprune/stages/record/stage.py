@@ -10,7 +10,6 @@ from dualprune.cluster.session import ensure_ray, user_errors
 from dualprune.cluster.train import Workers, fit
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.data.resident import ResidentData, load_resident
 from dualprune.data.source import Source, open_source
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.dynamics.layout import COMMIT
@@ -19,6 +18,7 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores.score import SCORES
 from dualprune.selection.stability import settled_at
+from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.record.worker import RecordJob, record_worker
 
 logger = logging.getLogger(__name__)
@@ -61,6 +61,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "model": config.identity("model"),
         "train": config.identity("train"),
         "statistics": list(columns),
+        **_plan_settings(config),
     }
     known = run.manifest("record")
     reopen = known is not None and not enough_recorded(run, config, known["summary"]["epochs"])
@@ -91,6 +92,12 @@ def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
     if any(measured["rule"][name] != getattr(rule, name) for name in ("lag", "max_samples")):
         return False
     return settled_at(measured["epochs"], rule, config.score.epochs or 0) is not None
+
+
+def _plan_settings(config: Config) -> dict[str, Any]:
+    """Return what the batches depend on beside the recipe; nothing where it is as it was without the setting."""
+    scaling = config.identity("scaling")
+    return {} if scaling == {"version": 1} else {"scaling": scaling}
 
 
 def _check_followed(config: Config, columns: tuple[str, ...]) -> None:

@@ -16,14 +16,18 @@ from dualprune.cluster import gauges
 from dualprune.core import metrics
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.data.resident import ResidentData, ResidentLoader, ResidentSplit
+from dualprune.data.arrangement import Scatter
+from dualprune.data.plan import EpochPlan
+from dualprune.data.resident import ResidentLoader
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
+from dualprune.stages.record.decode import ResidentData
 from dualprune.stages.record.stability_watch import StabilityWatch
 from dualprune.stages.score.running import RunningScores
 from dualprune.training import checkpoint, collectives
 from dualprune.training.loop import EpochResult, Trainer
-from dualprune.training.models.builtin import build_model
+from dualprune.training.models import make_model
+from dualprune.training.process import prepare_process
 from dualprune.training.recorder import EpochRecorder
 
 logger = logging.getLogger(__name__)
@@ -47,21 +51,29 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     job: RecordJob = arguments["job"]
     config, run = job.config, RunDirectory(job.run)
     device = ray.train.torch.get_device()
-    prepare_process(config)
-    split = ResidentSplit.from_data(job.data, "train", device)
-    loader = make_loader(config, split, job.data, device, collectives.rank(), collectives.world_size())
+    prepare_process(config.scaling.cpus_per_worker)
+    rank, world_size = collectives.rank(), collectives.world_size()
+    split = job.data.split("train", device)
+    loader = ResidentLoader(split, job.data, config.train, device, rank=rank, world_size=world_size)
+    arrangement = Scatter(job.data.num_train, config.scaling.partitions, config.train.seed)
+    plan = EpochPlan(arrangement, 0, config.train.batch_size)
     torch.manual_seed(config.train.seed)
-    model = build_model(config.model, job.data.num_classes, job.data.shape[0])
+    model = make_model(config.model).build(job.data.num_classes, job.data.shape)
     if device.type == "cuda":
         model = model.to(memory_format=torch.channels_last)
     model = ray.train.torch.prepare_model(model)
-    trainer = Trainer(model, config.train, config.train.epochs * loader.num_steps, device)
+    trainer = Trainer(
+        model,
+        config.train,
+        config.train.epochs * plan.num_steps,
+        device,
+        warmup_steps=config.train.warmup_epochs * plan.num_steps,
+    )
     store = DynamicsStore(run)
     writer = DynamicsWriter(run.dynamics, store.index, job.columns, job.fingerprint)
     first = _resume(trainer, store, writer, run, job)
-    capacity = loader.num_steps * -(-config.train.batch_size // collectives.world_size())
     scores = RunningScores.from_config(config, store.index, job.columns)
-    recorder = EpochRecorder(writer, capacity, device, scores)
+    recorder = EpochRecorder(writer, plan.num_rows(rank, world_size), device, scores)
     watch = _watch(run, config, store, scores)
     for epoch in range(first):
         recorder.replay(store, epoch)
@@ -74,14 +86,14 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     while num_epochs < config.record.epochs and (watch is None or watch.settled is None):
         epoch, num_epochs = num_epochs, num_epochs + 1
         epoch_started = time.monotonic()
-        result = trainer.train_epoch(loader, epoch, recorder.record)
+        result = trainer.train_epoch(loader, epoch, plan.of_epoch(epoch), recorder.record)
         accuracy = result.accuracy
         trained_s = time.monotonic() - epoch_started
         recorder.end_epoch(epoch)
         note = f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}"
         last = num_epochs == config.record.epochs
         if watch is not None and watch.measures(epoch):
-            # At once: to stop an epoch earlier is worth more than to write while the next one trains.
+            # Commit now: stopping one epoch earlier saves more than overlapping the write.
             recorder.commit()
             watch.after(epoch)
             last = last or watch.settled is not None
@@ -119,35 +131,6 @@ def _watch(
         # What an earlier recording measured is not gone on with.
         run.stability.delete()
     return None
-
-
-def prepare_process(config: Config) -> None:
-    """Set this process's threads and number formats."""
-    torch.set_num_threads(max(1, int(config.scaling.cpus_per_worker)))
-    torch.backends.cudnn.benchmark = True
-    torch.set_float32_matmul_precision("high")
-
-
-def make_loader(
-    config: Config,
-    split: ResidentSplit,
-    data: ResidentData,
-    device: torch.device,
-    rank: int,
-    world_size: int,
-    **changes: Any,
-) -> ResidentLoader:
-    """Return the training loader of a rank; `changes` replace the recipe's values."""
-    values: dict[str, Any] = {
-        "batch_size": config.train.batch_size,
-        "seed": config.train.seed,
-        "augment": config.train.augment,
-        "crop_padding": config.train.crop_padding,
-        **changes,
-    }
-    return ResidentLoader(
-        split, rank=rank, world_size=world_size, mean=data.mean, std=data.std, device=device, **values
-    )
 
 
 def _resume(trainer: Trainer, store: DynamicsStore, writer: DynamicsWriter, run: RunDirectory, job: RecordJob) -> int:

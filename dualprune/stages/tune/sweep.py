@@ -18,11 +18,11 @@ from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
-from dualprune.data.resident import ResidentData, load_resident
 from dualprune.data.source import open_source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.stage import summarise
+from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.tune import check, results, search
 from dualprune.stages.tune.loggers import make_loggers
 from dualprune.stages.tune.nested import nested_trial
@@ -179,7 +179,7 @@ class Sweep:
     def _test(self, data: ResidentData, best: list[Record]) -> list[dict[str, Any]] | None:
         """Return the best points' accuracy on the test set, beside random subsets and the full set."""
         number = self._config.tune.test_points
-        if not number or not data.chunks["test"]:
+        if not number or not data.parts["test"]:
             logger.info(
                 "tune: no check on the test set (%s)", "tune.test_points is 0" if not number else "there is none"
             )

@@ -14,13 +14,14 @@ import torch
 from torch import nn
 
 from dualprune.core.config import Config
-from dualprune.data.resident import ResidentData, ResidentSplit
+from dualprune.data.resident import ResidentSplit
 from dualprune.selection import random as random_subset
 from dualprune.selection.arrays import Positions, select
 from dualprune.selection.sampler import SAMPLERS
-from dualprune.stages.record.worker import prepare_process
+from dualprune.stages.record.decode import ResidentData
 from dualprune.stages.tune.scores import ScoreRequest
 from dualprune.training import collectives
+from dualprune.training.process import prepare_process
 from dualprune.training.subset import ScratchTraining
 
 FULL, RANDOM, SELECTED = "full", "random", "selected"
@@ -61,16 +62,16 @@ class Worker:
         device: torch.device | None = None,
         wrap: Callable[[nn.Module], nn.Module] | None = None,
     ) -> None:
-        prepare_process(shop.config)
+        prepare_process(shop.config.scaling.cpus_per_worker)
         self._shop, self._wrap = shop, wrap
         self._device = device or torch.device("cuda" if shop.use_gpu else "cpu")
-        self._split = ResidentSplit.from_data(shop.data, "train", self._device)
+        self._split = shop.data.split("train", self._device)
         self._test = self._split if shop.validation is not None else self._test_split()
         everything = np.arange(shop.data.num_train)
         self._candidates = everything if shop.validation is None else np.setdiff1d(everything, shop.validation)
 
     def _test_split(self) -> ResidentSplit:
-        return ResidentSplit.from_data(self._shop.data, "test", self._device)
+        return self._shop.data.split("test", self._device)
 
     def begin(self, job: Job) -> Training:
         """Draw the samples of a job and return its training, before its first step."""

@@ -1,9 +1,53 @@
-"""Models, one file each."""
+"""Models, one file each, and what a model is. Listing them needs no torch: a file imports it inside its methods."""
 
 from __future__ import annotations
 
-from typing import Any
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
 
-from dualprune.core.registry import Registry
+from dualprune.core.config import ModelConfig
+from dualprune.core.plugins import options_of
+from dualprune.core.registry import Plugin, Registry
+from dualprune.core.section import Section
+from dualprune.errors import ConfigError
 
-MODELS: Registry[Any] = Registry("model", "dualprune.training.models", "dualprune.models")
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+class Model(Plugin, ABC):
+    """An architecture that can be trained to classify, or a family of them.
+
+    `torchvision/resnet50` names the member `resnet50` of the family `torchvision`; `member` is empty for others.
+    """
+
+    family: ClassVar[bool] = False
+
+    def __init__(self, options: Section | None = None, member: str = "") -> None:
+        super().__init__(options)
+        self.member = member
+
+    @abstractmethod
+    def build(self, num_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
+        """Return a new module with random weights, drawn from torch's global generator.
+
+        It takes inputs [b, *sample_shape] and returns logits [b, num_classes]. A ConfigError where it cannot.
+        """
+
+    @abstractmethod
+    def features(self, module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the module's last layer sees of inputs [b, *sample_shape], float [b, d]."""
+
+
+MODELS: Registry[type[Model]] = Registry("model", "dualprune.training.models", "dualprune.models")
+
+
+def make_model(config: ModelConfig) -> Model:
+    """Return the model that the configuration names; a ConfigError where there is none, or it has no such options."""
+    family, mark, member = config.name.partition("/")
+    kind = MODELS[family]
+    if bool(mark) != kind.family:
+        expected = f"name one of its members, such as {family}/resnet50" if kind.family else f"use {family!r} alone"
+        raise ConfigError(f"config.model.name: {config.name!r} is not a model; {expected}")
+    return kind(options_of("model", family, config.options, "model.options"), member)

@@ -1,0 +1,60 @@
+"""The classification models of torchvision, by their name there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ConfigDict
+
+from dualprune.core.registry import nearest
+from dualprune.core.section import Section
+from dualprune.errors import ConfigError
+from dualprune.training.models import MODELS, Model
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+@MODELS.register("torchvision")
+class TorchvisionModel(Model):
+    """A classification model of torchvision by its name there, such as torchvision/resnet50."""
+
+    family = True
+
+    class Options(Section):
+        """Keyword arguments of the model's builder in torchvision."""
+
+        model_config = ConfigDict(extra="allow")
+
+    def build(self, num_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
+        from torchvision import models
+
+        name = self.member
+        known = models.list_models(module=models)
+        if name not in known:
+            raise ConfigError(f"torchvision has no classification model {name!r}{nearest(name, known)}")
+        if sample_shape[0] != 3:
+            raise ConfigError(
+                f"config.model.name: torchvision/{name} takes images of 3 channels, the data have {sample_shape[0]}; "
+                "use small_cnn or resnet18"
+            )
+        arguments = self.options.model_extra or {}
+        try:
+            module: nn.Module = models.get_model(name, weights=None, num_classes=num_classes, **arguments)
+        except TypeError as error:
+            raise ConfigError(f"config.model.options: {arguments!r} does not fit torchvision/{name}: {error}") from None
+        return module
+
+    def features(self, module: Any, inputs: torch.Tensor) -> torch.Tensor:
+        from torch import nn
+
+        seen: list[torch.Tensor] = []
+        # Architectures differ in all but this: a linear layer comes last.
+        last = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
+        hook = last.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        try:
+            module(inputs)
+        finally:
+            hook.remove()
+        return seen[-1].flatten(1)
