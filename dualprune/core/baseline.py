@@ -92,6 +92,13 @@ BASELINES: dict[str, dict[str, Any]] = {
         "loggers": ["csv", "tensorboard"],
         "seed": 0,
     },
-    "scaling": {"num_workers": None, "use_gpu": None, "cpus_per_worker": 1.0, "partitions": 64, "max_failures": 3, "address": None},
+    "scaling": {
+        "num_workers": None,
+        "use_gpu": None,
+        "cpus_per_worker": 1.0,
+        "partitions": 64,
+        "max_failures": 3,
+        "address": None,
+    },
     "config": {"preset": "authors-code"},
 }
