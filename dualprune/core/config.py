@@ -23,19 +23,11 @@ class DataConfig(Section):
     """What to prune."""
 
     baseline = BASELINES["data"]
-    neutral = frozenset({"path", "test_path", "max_pixels", "root", "download"})
+    neutral = frozenset({"path", "test_path", "max_pixels"})
 
     source: str = Field("digits", description="Name of a registered source (`dualprune methods` lists them).")
     path: str | None = Field(None, description="parquet: file, folder or address of the training set.")
     test_path: str | None = Field(None, description="parquet: file, folder or address of the test set.")
-    image_column: str = Field("image", description="parquet: column with encoded image bytes, or pixel arrays.")
-    label_column: str = Field("label", description="parquet: column with integer or string class labels.")
-    id_column: str | None = Field(
-        "sample_id", description="parquet: column with unique ids, int64 or string; null: the row number is the id."
-    )
-    name: str | None = Field(None, description="torchvision: the data set's class name, such as FashionMNIST.")
-    root: str = Field("data", description="torchvision: the folder that holds the data set.")
-    download: bool = Field(False, description="torchvision: fetch the data set into `root` when it is not there.")
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         None,
         description="Share split off for testing, by class, where there is no test set; null: 0.2 of the digits, "

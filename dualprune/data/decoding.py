@@ -6,13 +6,15 @@ import io
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from dualprune.errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 GRAY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
 # Of what Pillow reads, what pictures come in. EPS it would hand to another program, which runs what the file says.
@@ -25,6 +27,8 @@ class UndecodableError(Exception):
 
 def open_image(content: bytes | None, max_pixels: int) -> Image.Image:
     """Return an image whose header is read and whose size is checked, before any pixel is decoded."""
+    from PIL import Image
+
     if not content:
         raise UndecodableError("there are no image bytes")
     try:
@@ -44,6 +48,8 @@ def open_image(content: bytes | None, max_pixels: int) -> Image.Image:
 @contextmanager
 def pixel_limit(max_pixels: int) -> Iterator[None]:
     """Have Pillow refuse larger images by their header, also where it is other people's code that opens them."""
+    from PIL import Image
+
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = max_pixels
     try:
@@ -58,6 +64,8 @@ def pixel_limit(max_pixels: int) -> Iterator[None]:
 
 def pixels(image: Image.Image, channels: int, size: int | None) -> NDArray[np.uint8]:
     """Return uint8 [channels, H, W]; with `size`, the shorter side is resized to it and the centre is cropped."""
+    from PIL import Image
+
     try:
         converted = image.convert("L" if channels == 1 else "RGB")
     except (OSError, ValueError, SyntaxError) as error:
@@ -79,6 +87,8 @@ def num_channels(image: Image.Image) -> int:
 
 def from_array(array: Any, size: int | None) -> NDArray[np.uint8]:
     """Return uint8 [C, H, W] of pixels [H, W], [H, W, C] or [C, H, W] in 0 … 255."""
+    from PIL import Image
+
     values = np.asarray(array)
     if values.ndim not in (2, 3):
         raise DataError(f"a pixel array has the shape {values.shape}; expected [H, W], [H, W, C] or [C, H, W]")

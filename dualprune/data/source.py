@@ -12,7 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dualprune.core.config import DataConfig
-from dualprune.core.registry import Registry
+from dualprune.core.hashing import hash_ids
+from dualprune.core.plugins import options_of
+from dualprune.core.registry import Plugin, Registry
+from dualprune.core.section import Section
 from dualprune.errors import DataError
 
 Split = Literal["train", "test"]
@@ -36,14 +39,17 @@ class Chunk:
     place: Any = field(default=None)
 
 
-class Source(ABC):
+class Source(Plugin, ABC):
     """A training set and, where there is one, a test set, of images in classes.
 
-    Built on the driver, then sent to the tasks that read: keep it small and picklable. Position in the training split
-    is the order of `sample_batches`; chunks follow the same order.
+    Built on the driver, then sent to the tasks that read: keep it small and picklable. A sample's position in the
+    training split is its place in the order of `sample_batches`; chunks follow the same order.
+
+    `config` has what all sources share, `options` what is this source's own.
     """
 
-    def __init__(self, config: DataConfig) -> None:
+    def __init__(self, options: Section, config: DataConfig) -> None:
+        super().__init__(options)
         self.config = config
 
     @property
@@ -62,7 +68,7 @@ class Source(ABC):
 
     @abstractmethod
     def sample_batches(self) -> Iterator[pa.RecordBatch]:
-        """Give (sample_id int64 or string, label int64) of the training samples, in position order."""
+        """Yield (sample_id int64 or string, label int64) of the training samples, in position order."""
 
     @abstractmethod
     def chunks(self, split: Split) -> list[Chunk]:
@@ -88,7 +94,7 @@ SOURCES: Registry[type[Source]] = Registry("source", "dualprune.data.sources", "
 
 def open_source(config: DataConfig) -> Source:
     """Return the source that the configuration names; an error where its data are not as it says."""
-    return SOURCES[config.source](config)
+    return SOURCES[config.source](options_of("source", config.source, config.options, "data.options"), config)
 
 
 def split_off_test(
@@ -99,9 +105,6 @@ def split_off_test(
     Which sample goes where follows from its id and the seed, not from its row. A class of one sample stays for
     training.
     """
-    # Imported here: its compiler takes most of a second, which every training worker would wait for.
-    from dualprune.core.hashing import hash_ids
-
     hashes = hash_ids(ids, seed)
     is_test = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):

@@ -169,5 +169,5 @@ def _check_unique(ids: pa.ChunkedArray) -> None:
     first = ", ".join(f"{item['values']!r} ({item['counts']} times)" for item in repeated[:5].to_pylist())
     raise DataError(
         f"{len(repeated)} sample ids stand more than once, such as {first}; "
-        "make them unique, or set data.id_column to null to use row numbers"
+        "make them unique, or set data.options.id_column to null to use row numbers"
     )

@@ -53,7 +53,7 @@ def settings(tmp_path: Path, **sections: dict[str, Any]) -> Path:
         ("model.name=smal_cnn", ["'smal_cnn'", "did you mean 'small_cnn'?"]),
         ("record.statistics=[los]", ["'los'", "did you mean 'loss'?"]),
         ("data.source=parquet", ["data.path: give the Parquet file, folder or address"]),
-        ("data.source=torchvision", ["data.name: give the torchvision data set's class name"]),
+        ("data.source=torchvision", ["data.options.name: give the torchvision data set's class name"]),
         ("no-value", ["--set no-value: expected section.key=value"]),
     ],
 )
@@ -65,18 +65,21 @@ def test_a_wrong_setting(command: Command, tmp_path: Path, override: str, parts:
 @pytest.mark.parametrize(
     ("columns", "parts"),
     [
-        ({"label": [0] * 10}, ["one class only ('0')", "data.label_column"]),
-        ({"label": ["cat"] * 10}, ["one class only ('cat')", "data.label_column"]),
+        ({"label": [0] * 10}, ["one class only ('0')", "data.options.label_column"]),
+        ({"label": ["cat"] * 10}, ["one class only ('cat')", "data.options.label_column"]),
         ({"label": [0, 1, 2, -1, *[0] * 6]}, ["1 labels are out of range, first of sample 's3': -1 is not in 0 … 2"]),
         ({"label": [0, 1, 10**6, *[0] * 7]}, ["labels are out of range: label goes up to 1000000"]),
         ({"label": [0, 1, None, *[0] * 7]}, ["1 labels are missing in 'label' (train set)"]),
         (
             {"sample_id": ["a", "b", "b", "c", "c", "c", "d", "e", "f", "g"]},
-            ["2 sample ids stand more than once, such as 'b' (2 times), 'c' (3 times)", "data.id_column to null"],
+            [
+                "2 sample ids stand more than once, such as 'b' (2 times), 'c' (3 times)",
+                "data.options.id_column to null",
+            ],
         ),
         ({"sample_id": [*range(9), 4]}, ["1 sample ids stand more than once, such as 4 (2 times)"]),
         ({"sample_id": [None, *"abcdefghi"]}, ["1 sample ids are missing, first in row 0"]),
-        ({"label": [0.5] * 10}, ["data.label_column: 'label' holds double; expected integers or strings"]),
+        ({"label": [0.5] * 10}, ["data.options.label_column: 'label' holds double; expected integers or strings"]),
     ],
 )
 def test_wrong_data(command: Command, tmp_path: Path, columns: dict[str, Any], parts: list[str]) -> None:

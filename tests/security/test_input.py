@@ -24,8 +24,7 @@ from dualprune.core.config import Config, DataConfig
 from dualprune.core.config_file import load_config, make_config
 from dualprune.core.storage import Location
 from dualprune.data.decoding import UndecodableError, open_image
-from dualprune.data.source import Chunk
-from dualprune.data.sources.torchvision import TorchvisionSource
+from dualprune.data.source import Chunk, open_source
 from dualprune.errors import AddressError, ConfigError
 from dualprune.training import checkpoint
 from dualprune.training.loop import Trainer
@@ -94,8 +93,8 @@ def test_an_image_that_other_code_opens_is_refused_by_its_header_too(tmp_path: P
         (folder / name).mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(folder / "negative" / "good.png")
     (folder / "positive" / "bomb.png").write_bytes(png_of(8_000, 8_000))
-    config = DataConfig(source="torchvision", name="RenderedSST2", root=str(tmp_path), on_error="skip")
-    source = TorchvisionSource(config)
+    options = {"name": "RenderedSST2", "root": str(tmp_path)}
+    source = open_source(DataConfig(source="torchvision", options=options, on_error="skip"))
     source.shape  # noqa: B018 - the first image is read before decoding counts as a failure
     loaded = []
     monkeypatch.setattr(PngImageFile, "load_prepare", lambda self: loaded.append(self.size))

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from dualprune.core.config import DataConfig
+from dualprune.core.section import Section
 from dualprune.core.storage import fingerprint
 from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, even_chunks, split_off_test
 from dualprune.errors import ConfigError
@@ -19,13 +20,13 @@ TEST_FRACTION = 0.2
 class Digits(Source):
     """The digits, with a test set split off by class; sample ids are row numbers of the original set."""
 
-    def __init__(self, config: DataConfig) -> None:
-        super().__init__(config)
+    def __init__(self, options: Section, config: DataConfig) -> None:
+        super().__init__(options, config)
         try:
             from sklearn.datasets import load_digits
         except ImportError:
             raise ConfigError(
-                "data.source: 'digits' needs scikit-learn; install it by pip install 'dualprune[demo]'"
+                "data.source: 'digits' needs scikit-learn; install it with pip install 'dualprune[demo]'"
             ) from None
         data = load_digits()
         # Gray values are 0 … 16.

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pydantic import Field
 
 from dualprune.core.config import DataConfig
 from dualprune.core.registry import nearest
+from dualprune.core.section import Section
 from dualprune.core.storage import Location, fingerprint
 from dualprune.data.decoding import UndecodableError, from_array, num_channels, open_image, pixels
 from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, alike, split_off_test
@@ -22,10 +24,25 @@ from dualprune.errors import ConfigError, DataError
 
 @SOURCES.register("parquet")
 class ParquetSource(Source):
-    """A file, folder or address of Parquet files; one row a sample."""
+    """A file, folder or address of Parquet files; one row per sample."""
 
-    def __init__(self, config: DataConfig) -> None:
-        super().__init__(config)
+    class Options(Section):
+        """Columns of the Parquet files."""
+
+        baseline: ClassVar[Mapping[str, Any]] = {
+            "image_column": "image",
+            "label_column": "label",
+            "id_column": "sample_id",
+        }
+
+        image_column: str = Field("image", description="Column with encoded image bytes, or pixel arrays.")
+        label_column: str = Field("label", description="Column with integer or string class labels.")
+        id_column: str | None = Field(
+            "sample_id", description="Column with unique ids, int64 or string; null: the row number is the id."
+        )
+
+    def __init__(self, options: Section, config: DataConfig) -> None:
+        super().__init__(options, config)
         if config.path is None:
             raise ConfigError("data.path: give the Parquet file, folder or address of the training set")
         self._files: dict[Split, list[Location]] = {"train": _files(config.path, "data.path"), "test": []}
@@ -49,7 +66,7 @@ class ParquetSource(Source):
 
     @cached_property
     def classes(self) -> list[str]:
-        column = self.config.label_column
+        column = self.options.label_column
         kind = self._schema.field(column).type
         labels = pa.chunked_array([batch.column(0) for batch in self._read_columns("train", [column])], type=kind)
         if _is_text(kind):
@@ -59,7 +76,7 @@ class ParquetSource(Source):
             return []
         if highest >= max(len(labels), 1000):
             raise DataError(
-                f"labels are out of range: {self.config.label_column} goes up to {highest} in {len(labels)} rows; "
+                f"labels are out of range: {self.options.label_column} goes up to {highest} in {len(labels)} rows; "
                 "labels must be 0 … number of classes - 1, or names"
             )
         if len(pc.unique(labels)) == 1:
@@ -75,7 +92,7 @@ class ParquetSource(Source):
         files = [self._metadata[str(file)] for file in self._files["train"]]
         facts = [[file.name, data.num_rows, data.serialized_size, str(data.to_dict()["row_groups"])]
                  for file, data in zip(self._files["train"], files, strict=True)]  # fmt: skip
-        columns = [self.config.image_column, self.config.label_column, self.config.id_column]
+        columns = [self.options.image_column, self.options.label_column, self.options.id_column]
         rows = self._rows["train"]
         return fingerprint([facts, columns, None if rows is None else fingerprint(rows.tolist())])
 
@@ -110,28 +127,28 @@ class ParquetSource(Source):
         return chunks
 
     def read(self, chunk: Chunk) -> ImageBatch:
-        config = self.config
-        columns = [config.image_column, config.label_column, *([config.id_column] if config.id_column else [])]
+        options = self.options
+        columns = [options.image_column, options.label_column, *([options.id_column] if options.id_column else [])]
         table = self._read_group(chunk, columns)
         ids = (
-            table[config.id_column].to_pylist()
-            if config.id_column
+            table[options.id_column].to_pylist()
+            if options.id_column
             else list(range(chunk.start, chunk.start + chunk.num_rows))
         )
         images: list[NDArray[np.uint8] | None] = []
         failed: dict[int, Any] = {}
-        for row, value in enumerate(table[config.image_column]):
+        for row, value in enumerate(table[options.image_column]):
             try:
                 images.append(self._pixels(value))
             except UndecodableError as error:
-                if config.on_error == "raise":
+                if self.config.on_error == "raise":
                     raise DataError(
                         f"image of sample {ids[row]!r} cannot be used: {error}; "
                         "set data.on_error to skip to leave such samples out"
                     ) from None
                 failed[row] = ids[row]
                 images.append(None)
-        labels = self._labels(table[config.label_column].combine_chunks(), chunk.split)
+        labels = self._labels(table[options.label_column].combine_chunks(), chunk.split)
         return ImageBatch(alike(images, ids, self.shape), np.asarray(labels), failed)
 
     def read_table(self, chunk: Chunk, columns: list[str] | None = None) -> pa.Table:
@@ -140,7 +157,7 @@ class ParquetSource(Source):
     def image_bytes(self, chunk: Chunk) -> list[bytes | None]:
         # As they are stored: nothing is decoded.
         found: list[bytes | None] = []
-        for value in self._read_group(chunk, [self.config.image_column])[self.config.image_column]:
+        for value in self._read_group(chunk, [self.options.image_column])[self.options.image_column]:
             content = value["bytes"] if pa.types.is_struct(value.type) else value
             if not content.is_valid:
                 found.append(None)
@@ -155,13 +172,13 @@ class ParquetSource(Source):
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image, as the first readable training image has it."""
         for chunk in self.chunks("train"):
-            for value in self._read_group(chunk, [self.config.image_column])[self.config.image_column]:
+            for value in self._read_group(chunk, [self.options.image_column])[self.options.image_column]:
                 try:
                     found = self._pixels(value, shape_known=False)
                 except UndecodableError:
                     continue
                 return (found.shape[0], found.shape[1], found.shape[2])
-        raise DataError(f"{self.config.path} has no image that can be read in the column {self.config.image_column!r}")
+        raise DataError(f"{self.config.path} has no image that can be read in the column {self.options.image_column!r}")
 
     def _pixels(self, value: pa.Scalar, shape_known: bool = True) -> NDArray[np.uint8]:
         config = self.config
@@ -177,7 +194,7 @@ class ParquetSource(Source):
 
     def _labels(self, column: pa.Array, split: str) -> pa.Array:
         if column.null_count:
-            raise DataError(f"{column.null_count} labels are missing in {self.config.label_column!r} ({split} set)")
+            raise DataError(f"{column.null_count} labels are missing in {self.options.label_column!r} ({split} set)")
         if not _is_text(column.type):
             return column.cast(pa.int64())
         codes = pc.index_in(column, value_set=pa.array(self.classes, type=column.type))
@@ -194,14 +211,14 @@ class ParquetSource(Source):
         return sum(self._metadata[str(file)].num_rows for file in self._files[split])
 
     def _all_samples(self) -> Iterator[pa.RecordBatch]:
-        config = self.config
-        columns = [config.label_column, *([config.id_column] if config.id_column else [])]
+        options = self.options
+        columns = [options.label_column, *([options.id_column] if options.id_column else [])]
         offset = 0
         for batch in self._read_columns("train", columns):
             rows = pa.array(np.arange(offset, offset + batch.num_rows))
-            ids = batch.column(config.id_column) if config.id_column else rows
+            ids = batch.column(options.id_column) if options.id_column else rows
             ids = ids.cast(pa.string() if _is_text(ids.type) else pa.int64())
-            labels = self._labels(batch.column(config.label_column), "train")
+            labels = self._labels(batch.column(options.label_column), "train")
             yield pa.record_batch({"sample_id": ids, "label": labels})
             offset += batch.num_rows
 
@@ -217,23 +234,25 @@ class ParquetSource(Source):
         return table if taken is None else table.take(pa.array(taken))
 
     def _check_columns(self, file: Location) -> None:
-        config = self.config
+        options = self.options
         schema = self._metadata[str(file)].schema.to_arrow_schema()
-        named = {"image_column": config.image_column, "label_column": config.label_column}
-        if config.id_column is not None:
-            named["id_column"] = config.id_column
+        named = {"image_column": options.image_column, "label_column": options.label_column}
+        if options.id_column is not None:
+            named["id_column"] = options.id_column
         for key, column in named.items():
             if column not in schema.names:
                 advice = " (null: row numbers are the ids)" if key == "id_column" else ""
                 raise DataError(
-                    f"data.{key}: {file} has no column {column!r}; it has: {', '.join(schema.names)}"
+                    f"data.options.{key}: {file} has no column {column!r}; it has: {', '.join(schema.names)}"
                     f"{nearest(column, schema.names)}{advice}"
                 )
-        label, ids = schema.field(config.label_column).type, config.id_column and schema.field(config.id_column).type
+        label, ids = schema.field(options.label_column).type, options.id_column and schema.field(options.id_column).type
         if not (pa.types.is_integer(label) or _is_text(label)):
-            raise DataError(f"data.label_column: {config.label_column!r} holds {label}; expected integers or strings")
+            raise DataError(
+                f"data.options.label_column: {options.label_column!r} holds {label}; expected integers or strings"
+            )
         if ids and not (pa.types.is_integer(ids) or _is_text(ids)):
-            raise DataError(f"data.id_column: {config.id_column!r} holds {ids}; expected int64 or strings")
+            raise DataError(f"data.options.id_column: {options.id_column!r} holds {ids}; expected int64 or strings")
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from PIL import Image
+from pydantic import ConfigDict, Field
 
 from dualprune.core.config import DataConfig
 from dualprune.core.registry import nearest
+from dualprune.core.section import Section
 from dualprune.core.storage import fingerprint
 from dualprune.data.decoding import UndecodableError, num_channels, pixel_limit, pixels
 from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, alike, even_chunks
@@ -26,8 +27,19 @@ CHUNK_ROWS = 2048
 class TorchvisionSource(Source):
     """A torchvision data set with its own training and test split; sample ids are row numbers."""
 
-    def __init__(self, config: DataConfig) -> None:
-        super().__init__(config)
+    class Options(Section):
+        """Options of torchvision's sets; what is not listed is passed on to the set's class."""
+
+        model_config = ConfigDict(extra="allow")
+        baseline: ClassVar[Mapping[str, Any]] = {"name": None, "root": "data", "download": False}
+        neutral = frozenset({"root", "download"})
+
+        name: str | None = Field(None, description="Class name of the data set, such as FashionMNIST.")
+        root: str = Field("data", description="Folder that holds the data set.")
+        download: bool = Field(False, description="Download the data set into `root` where it is missing.")
+
+    def __init__(self, options: Section, config: DataConfig) -> None:
+        super().__init__(options, config)
         self._sets: dict[Split, Any] = {}
         self.labels = _labels(self._dataset("train"))[: config.max_samples]
 
@@ -47,7 +59,7 @@ class TorchvisionSource(Source):
         return len(self.labels)
 
     def fingerprint(self) -> str:
-        return fingerprint(["torchvision", self.config.name, self.labels.tolist()])
+        return fingerprint(["torchvision", self.options.name, self.labels.tolist()])
 
     def sample_batches(self) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch({"sample_id": np.arange(len(self.labels)), "label": self.labels})
@@ -64,7 +76,7 @@ class TorchvisionSource(Source):
         failed: dict[int, Any] = {}
         for row in rows:
             try:
-                # Most of torchvision's sets decode the whole image before they give it.
+                # Most of torchvision's sets decode the whole image before they return it.
                 with pixel_limit(self.config.max_pixels):
                     image, label = self._dataset(chunk.split)[row]
                 images.append(self._pixels(image))
@@ -91,11 +103,13 @@ class TorchvisionSource(Source):
             except (UndecodableError, OSError):
                 continue
             return (found.shape[0], found.shape[1], found.shape[2])
-        raise DataError(f"torchvision.{self.config.name} has no image that can be read in {self.config.root}")
+        raise DataError(f"torchvision.{self.options.name} has no image that can be read in {self.options.root}")
 
     def _pixels(self, image: Any, shape_known: bool = True) -> NDArray[np.uint8]:
+        from PIL import Image
+
         if not isinstance(image, Image.Image):
-            raise DataError(f"torchvision.{self.config.name} gives {type(image).__name__} objects; expected images")
+            raise DataError(f"torchvision.{self.options.name} yields {type(image).__name__} objects; expected images")
         if image.width * image.height > self.config.max_pixels:
             raise UndecodableError(
                 f"{image.width} × {image.height} pixels are more than data.max_pixels = {self.config.max_pixels}"
@@ -104,26 +118,26 @@ class TorchvisionSource(Source):
 
     def _dataset(self, split: Split) -> Any:
         if split not in self._sets:
-            self._sets[split] = _open(self.config, split)
+            self._sets[split] = _open(self.options, split)
         return self._sets[split]
 
 
-def _open(config: DataConfig, split: Split) -> Any:
+def _open(options: Any, split: Split) -> Any:
     from torchvision import datasets
 
     known = [name for name in datasets.__all__ if _takes_split(getattr(datasets, name))]
-    if config.name is None:
-        raise ConfigError("data.name: give the torchvision data set's class name, such as FashionMNIST")
-    if config.name not in known:
+    if options.name is None:
+        raise ConfigError("data.options.name: give the torchvision data set's class name, such as FashionMNIST")
+    if options.name not in known:
         raise ConfigError(
-            f"data.name: torchvision has no classification set {config.name!r} with a training and a test split"
-            f"{nearest(config.name, known)}"
+            f"data.options.name: torchvision has no classification set {options.name!r} with a training and a test "
+            f"split{nearest(options.name, known)}"
         )
-    kind = getattr(datasets, config.name)
+    kind = getattr(datasets, options.name)
     parameters = inspect.signature(kind).parameters
-    arguments: dict[str, Any] = {"root": config.root, **config.options}
+    arguments: dict[str, Any] = {"root": options.root, **(options.model_extra or {})}
     if "download" in parameters:
-        arguments["download"] = config.download
+        arguments["download"] = options.download
     choices: list[dict[str, Any]] = [{"train": split == "train"}] if "train" in parameters else [{"split": split}]
     if "train" not in parameters and split == "test":
         choices.append({"split": "val"})
@@ -135,10 +149,10 @@ def _open(config: DataConfig, split: Split) -> Any:
             errors.append(str(error))
         except (RuntimeError, OSError) as error:
             raise DataError(
-                f"torchvision.{config.name} cannot be opened in data.root = {config.root!r}: {error}; "
-                "put the files there, or set data.download to true"
+                f"torchvision.{options.name} cannot be opened in data.options.root = {options.root!r}: {error}; "
+                "put the files there, or set data.options.download to true"
             ) from None
-    raise DataError(f"torchvision.{config.name} has no {split} split: {'; '.join(errors)}")
+    raise DataError(f"torchvision.{options.name} has no {split} split: {'; '.join(errors)}")
 
 
 def _takes_split(kind: Any) -> bool:

@@ -115,7 +115,7 @@ def _build_index(run: RunDirectory, config: Config, source: Source, fingerprint:
     if len(source.classes) < 2 and source.num_samples:
         raise DataError(
             f"the data set has one class only ({source.classes[0]!r}); a model has nothing to learn from it. "
-            "Check data.label_column"
+            "Check data.options.label_column"
         )
     index = SampleIndex.build(
         run.index,

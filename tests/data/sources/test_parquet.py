@@ -47,7 +47,7 @@ def test_it_reads_what_was_written(tmp_path: Path) -> None:
 def test_text_labels_arrays_and_a_test_split(tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 256, (10, 4, 4), dtype=np.uint8)
     path = write(tmp_path / "train.parquet", image=pixels.tolist(), label=["cat", "dog"] * 5)
-    source = open_source(DataConfig(source="parquet", path=path, test_fraction=0.4, id_column=None))
+    source = open_source(DataConfig(source="parquet", path=path, test_fraction=0.4, options={"id_column": None}))
     assert source.classes == ["cat", "dog"]
     assert source.num_samples == 6
     train = np.concatenate([source.read(chunk).images for chunk in source.chunks("train")])
@@ -75,10 +75,10 @@ def test_an_image_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     [
         ({"path": None}, "data.path: give the Parquet file"),
         ({"path": "/nowhere.parquet"}, "data.path: there is no file or folder /nowhere.parquet"),
-        ({"label_column": "labels"}, "no column 'labels'.*did you mean 'label'"),
-        ({"image_column": "picture"}, "no column 'picture'"),
-        ({"id_column": "id"}, "no column 'id'.*row numbers are the ids"),
-        ({"label_column": "image"}, "holds binary; expected integers or strings"),
+        ({"options": {"label_column": "labels"}}, "no column 'labels'.*did you mean 'label'"),
+        ({"options": {"image_column": "picture"}}, "no column 'picture'"),
+        ({"options": {"id_column": "id"}}, "no column 'id'.*row numbers are the ids"),
+        ({"options": {"label_column": "image"}}, "holds binary; expected integers or strings"),
     ],
 )
 def test_errors(tmp_path: Path, change: dict[str, object], message: str) -> None:

@@ -32,7 +32,7 @@ def write_idx(folder: Path, prefix: str, count: int) -> None:
 def fashion(tmp_path: Path) -> DataConfig:
     write_idx(tmp_path / "FashionMNIST" / "raw", "train", 9)
     write_idx(tmp_path / "FashionMNIST" / "raw", "t10k", 4)
-    return DataConfig(source="torchvision", name="FashionMNIST", root=str(tmp_path))
+    return DataConfig(source="torchvision", options={"name": "FashionMNIST", "root": str(tmp_path)})
 
 
 def images(source: Source, split: str) -> np.ndarray:
@@ -75,7 +75,7 @@ def make_imagenette(root: Path) -> DataConfig:
     first = root / "imagenette2" / "train" / "n01440764"
     (first / "0.JPEG").write_bytes(b"no image")
     Image.new("L", (9, 8), 77).save(first / "1.JPEG")
-    return DataConfig(source="torchvision", name="Imagenette", root=str(root))
+    return DataConfig(source="torchvision", options={"name": "Imagenette", "root": str(root)})
 
 
 def test_files_of_which_one_is_corrupt_and_one_gray(tmp_path: Path) -> None:
@@ -96,10 +96,22 @@ def test_files_of_which_one_is_corrupt_and_one_gray(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"name": None}, ConfigError, r"data\.name: give the torchvision data set's class name"),
-        ({"name": "FashionMNST"}, ConfigError, "no classification set 'FashionMNST'.*did you mean 'FashionMNIST'"),
-        ({"name": "CocoDetection"}, ConfigError, "no classification set 'CocoDetection' with a training and a test"),
-        ({"name": "CIFAR10"}, DataError, r"torchvision\.CIFAR10 cannot be opened.*set data\.download to true"),
+        ({"options": {}}, ConfigError, r"data\.options\.name: give the torchvision data set's class name"),
+        (
+            {"options": {"name": "FashionMNST"}},
+            ConfigError,
+            "no classification set 'FashionMNST'.*did you mean 'FashionMNIST'",
+        ),
+        (
+            {"options": {"name": "CocoDetection"}},
+            ConfigError,
+            "no classification set 'CocoDetection' with a training and a test",
+        ),
+        (
+            {"options": {"name": "CIFAR10", "root": "nowhere"}},
+            DataError,
+            r"torchvision\.CIFAR10 cannot be opened.*set data\.options\.download to true",
+        ),
         ({"max_pixels": 10}, DataError, "image of sample 0 .* 28 × 28 pixels are more than data.max_pixels"),
         ({"max_pixels": 10, "on_error": "skip"}, DataError, r"torchvision\.FashionMNIST has no image that can be read"),
     ],
