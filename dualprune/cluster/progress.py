@@ -32,10 +32,6 @@ class ProgressBoard:
         """Report that `count` items are done."""
         self._count, self._note = count, note
 
-    def add(self, note: str = "") -> None:
-        """Report that one more item is done."""
-        self._count, self._note = self._count + 1, note
-
     def state(self) -> tuple[int, str]:
         """Return the count and the note."""
         return self._count, self._note

@@ -1,4 +1,4 @@
-"""A trial of several workers: Ray Train inside of Ray Tune; it starts anew for each trial, so it is for long ones."""
+"""A trial of several workers: Ray Train inside Ray Tune. It starts anew for each trial, so it suits long trials."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ray.tune.integration.ray_train import TuneReportCallback
 
 from dualprune.cluster.train import Workers
 from dualprune.core.storage import Location
+from dualprune.stages.evaluate.worker import Worker
 from dualprune.stages.tune.trial import Plan, point_of
-from dualprune.stages.tune.worker import Worker
 
 
 def nested_trial(config: dict[str, Any], plan: Plan, workers: Workers, storage: Location) -> None:
@@ -28,7 +28,7 @@ def nested_trial(config: dict[str, Any], plan: Plan, workers: Workers, storage: 
         train_loop_config={"plan": plan, "point": point},
         scaling_config=workers.scaling_config(),
         run_config=ray.train.RunConfig(
-            # A name of its own: Ray Train would take up a run of the same name.
+            # Unique: Ray Train would take up a run of the same name.
             name=f"train-{uuid.uuid4().hex[:8]}",
             storage_path=storage.path,
             storage_filesystem=None if storage.is_local else storage.filesystem,
@@ -40,7 +40,7 @@ def nested_trial(config: dict[str, Any], plan: Plan, workers: Workers, storage: 
 
 def _train(arguments: dict[str, Any]) -> None:
     plan: Plan = arguments["plan"]
-    worker = Worker(plan.shop, ray.train.torch.get_device(), ray.train.torch.prepare_model)
+    worker = Worker(plan.sweep.training, ray.train.torch.get_device(), ray.train.torch.prepare_model)
     # Every rank draws the same samples and reports; rank 0's numbers, which are of all ranks, count.
     for result in plan.results(worker, arguments["point"]):
         ray.train.report(result)

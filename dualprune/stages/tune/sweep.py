@@ -21,9 +21,12 @@ from dualprune.core.storage import Location
 from dualprune.data.source import open_source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import RunError
+from dualprune.stages.evaluate.jobs import Job, Row, TrainingContext
+from dualprune.stages.evaluate.pool import TrainingPool
 from dualprune.stages.evaluate.stage import summarise
 from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.tune import check, results, search
+from dualprune.stages.tune.context import SweepContext
 from dualprune.stages.tune.loggers import make_loggers
 from dualprune.stages.tune.nested import nested_trial
 from dualprune.stages.tune.objective import ACCURACY, LARGEST_RATIO, METRIC, PARETO, Objective
@@ -33,7 +36,6 @@ from dualprune.stages.tune.split import validation_positions
 from dualprune.stages.tune.trial import Plan, Trial
 from dualprune.stages.tune.trial_log import FAILED, Record, TrialLog, count_states
 from dualprune.stages.tune.watch import LogWriter, board
-from dualprune.stages.tune.worker import SELECTED, Job, Workshop
 
 logger = logging.getLogger(__name__)
 
@@ -56,17 +58,17 @@ class Sweep:
         config = self._config
         with user_errors():
             data = load_resident(open_source(config.data))
-            shop = self._shop(data, self._validation)
+            sweep = self._context(data, self._validation)
             baseline = None
             if config.tune.objective != ACCURACY:
-                baseline = self._jobs(shop, check.baseline_jobs(config), "baseline")
+                baseline = self._train(sweep, check.baseline_jobs(config), "baseline")
             full = None if baseline is None else float(np.mean([row["accuracy"] for row in baseline]))
             objective = Objective.of(config.tune, full)
-            self._search(shop, objective, wanted, budget_s)
+            self._search(sweep, objective, wanted, budget_s)
             records = self._log.records()
             best = self._best(records, objective, budget_s)
-            computed = ray.get(shop.scores.computed.remote())
-            ray.kill(shop.scores)
+            computed = ray.get(sweep.scores.computed.remote())
+            ray.kill(sweep.scores)
             searched_s = time.monotonic() - started
             (self._folder / "trials.parquet").write_table(results.trials_table(records, self._space))
             (self._folder / "best.yaml").write_text(results.best_config(config, best[0]))
@@ -81,29 +83,25 @@ class Sweep:
                 records, self._space, METRIC if config.tune.objective == LARGEST_RATIO else "accuracy"
             ),
             "validation_samples": len(self._validation),
-            "candidates": shop.num_candidates,
+            "candidates": len(sweep.training.candidates),
             "scores_computed": sum(computed.values()),
             **results.costs(records),
             "searched_s": searched_s,
             "seconds": time.monotonic() - started,
         }
 
-    def _shop(self, data: ResidentData, validation: np.ndarray | None) -> Workshop:
+    def _context(self, data: ResidentData, validation: np.ndarray | None) -> SweepContext:
         compute = partial(compute_scores, str(self._run.root.address), validation)
-        return Workshop(
-            config=self._config,
-            data=data,
-            scores=ray.remote(num_cpus=0)(ScoreCache).remote(compute),
-            classes=self._classes,
-            num_candidates=data.num_train - (0 if validation is None else len(validation)),
-            validation=validation,
-            use_gpu=self._workers.use_gpu,
-        )
+        scores = ray.remote(num_cpus=0)(ScoreCache).remote(compute)
+        return SweepContext(self._config, TrainingContext(data, self._workers, validation), scores, self._classes)
 
-    def _jobs(self, shop: Workshop, jobs: list[Job], name: str) -> list[dict[str, Any]]:
-        return check.run_jobs(shop, jobs, self._folder / name, self._workers, self._slots or self._workers.count)
+    def _train(self, sweep: SweepContext, jobs: list[Job], name: str) -> list[Row]:
+        files = [check.file_of(job, self._folder / name) for job in jobs]
+        size = self._slots or self._workers.count
+        with TrainingPool(sweep.training, size, self._config.scaling.max_failures) as pool:
+            return pool.train(list(zip(jobs, files, strict=True)), name)
 
-    def _search(self, shop: Workshop, objective: Objective, wanted: int, budget_s: float | None) -> None:
+    def _search(self, sweep: SweepContext, objective: Objective, wanted: int, budget_s: float | None) -> None:
         config, settings, records = self._config, self._config.tune, self._log.records()
         points = search.remaining_points(settings, self._space, wanted, self._log)
         left = search.remaining_trials(points, wanted, records)
@@ -112,7 +110,7 @@ class Sweep:
         if records:
             logger.info("tune: %d of %d trials are there, %d are left", len(records), wanted, left)
         algorithm, param_space, samples = search.suggest(settings, self._space, objective, records, points)
-        plan = Plan(shop, objective, self._log, settings.seeds, by_epoch=settings.scheduler != "none")
+        plan = Plan(sweep, objective, self._log, settings.seeds, by_epoch=settings.scheduler != "none")
         named = {} if objective.kind == PARETO else {"metric": METRIC, "mode": "max"}
         logs = self._folder / "logs"
         # Which loggers there are is said by tune.loggers alone.
@@ -185,14 +183,7 @@ class Sweep:
             )
             return None
         chosen = [config_at(self._config, record["point"]) for record in best[:number]]
-        shop = self._shop(data, None)
-        jobs = check.test_jobs(self._config, chosen)
-        rows = self._jobs(shop, jobs, "test")
-        ray.kill(shop.scores)
-        named = []
-        for job, row in zip(jobs, rows, strict=True):
-            subset = row["subset"]
-            if subset == SELECTED:
-                subset = f"best-{chosen.index(job.config)}"
-            named.append({**row, "subset": subset})
-        return summarise(named)
+        sweep = self._context(data, None)
+        rows = self._train(sweep, check.test_jobs(sweep, chosen), "test")
+        ray.kill(sweep.scores)
+        return summarise(rows)

@@ -12,10 +12,11 @@ from typing import Any
 from ray import tune
 
 from dualprune.core.config import Config
+from dualprune.stages.evaluate.worker import Training, Worker
+from dualprune.stages.tune.context import SweepContext
 from dualprune.stages.tune.objective import Objective
 from dualprune.stages.tune.space import Point, config_at
 from dualprune.stages.tune.trial_log import TrialLog
-from dualprune.stages.tune.worker import SELECTED, Job, Training, Worker, Workshop
 from dualprune.training.subset import num_epochs
 
 
@@ -23,7 +24,7 @@ from dualprune.training.subset import num_epochs
 class Plan:
     """What every trial of a sweep knows."""
 
-    shop: Workshop
+    sweep: SweepContext
     objective: Objective
     log: TrialLog
     seeds: int
@@ -36,21 +37,21 @@ class Plan:
         return None if record is None else {**reported(record), "repeated": True, "done": True}
 
     def results(self, worker: Worker, point: Point) -> Iterator[dict[str, Any]]:
-        """Draw and train a point with each seed, and give the mean accuracy.
+        """Draw and train a point with each seed, and yield results with the mean accuracy.
 
-        It comes at each epoch where a scheduler looks on: all seeds' trainings then go side by side. Else it comes
-        once, and one model at a time is in memory.
+        Where a scheduler watches, there is a result per epoch, and the trainings of all seeds advance together. Else
+        there is one result, and one model at a time is in memory.
         """
-        config = config_at(self.shop.config, point)
+        config = config_at(self.sweep.config, point)
         if not self.by_epoch:
             measured = []
             for seed in range(self.seeds):
-                training = worker.begin(Job(SELECTED, config, seed))
+                training = worker.begin(self.sweep.selected(config, seed))
                 training.scratch.train()
                 measured.append((training.scratch.seconds, *worker.measured(training)))
             yield self._result(config, [training], *map(list, zip(*measured, strict=True)))
             return
-        trainings = [worker.begin(Job(SELECTED, config, seed)) for seed in range(self.seeds)]
+        trainings = [worker.begin(self.sweep.selected(config, seed)) for seed in range(self.seeds)]
         looked_s = [0.0] * self.seeds
         while not all(training.scratch.finished for training in trainings):
             accuracies = []
@@ -89,12 +90,12 @@ class Plan:
 
 
 class Trial(tune.Trainable):  # type: ignore[misc]
-    """A trial of one worker; the actor goes on to another trial without a start."""
+    """A trial of one worker; the actor takes up the next trial without a new start."""
 
     def setup(self, config: dict[str, Any], plan: Plan) -> None:
-        """Bring the data into this process."""
+        """Bring the data to this process's device."""
         self._plan = plan
-        self._worker = Worker(plan.shop)
+        self._worker = Worker(plan.sweep.training)
         self._ended_at: float | None = None
         self._begin(config)
 
@@ -106,7 +107,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
     def _begin(self, config: dict[str, Any]) -> None:
         self._point = point_of(config)
         self._results: Iterator[dict[str, Any]] | None = None
-        # From the end of the last trial: what is not training or measuring from there on is the price of a trial.
+        # What is not training or measuring since the end of the last trial is the overhead of this one.
         self._since = self._ended_at
 
     def step(self) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from dualprune.core.config_file import make_config
 from dualprune.errors import ConfigError
 from dualprune.scores import dual_and_mean
 from dualprune.scores.score import SCORES
+from dualprune.stages.tune.context import draw
 from dualprune.stages.tune.scores import ScoreCache, ScoreRequest, check_methods, compute_scores
-from dualprune.stages.tune.worker import draw
 from tests.conftest import MakeDynamics
 
 PROB = np.random.default_rng(5).random((97, 6)).astype(np.float32)

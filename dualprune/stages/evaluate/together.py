@@ -1,0 +1,59 @@
+"""Trains jobs one after the other, each with several data-parallel workers of Ray Train (`evaluate.parallel: data`)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dualprune.cluster.progress import worker_progress
+from dualprune.cluster.session import user_errors
+from dualprune.cluster.train import fit
+from dualprune.core.storage import Location
+from dualprune.stages.evaluate.jobs import Job, Row, TrainingContext
+
+
+@dataclass(frozen=True)
+class SharedJobs:
+    """Everything that a rank needs to know."""
+
+    context: TrainingContext
+    jobs: tuple[tuple[Job, Location], ...]
+    board: Any
+
+
+def train_together(
+    context: TrainingContext, jobs: Sequence[tuple[Job, Location]], scratch: Location, title: str, max_failures: int
+) -> list[Row]:
+    """Train the jobs whose file is missing, and return the rows of all of them, in order, as `TrainingPool.train` does.
+
+    `scratch` is a folder for Ray Train; it is deleted at the end.
+    """
+    todo = tuple((job, file) for job, file in jobs if not file.exists())
+    if todo:
+        with user_errors(), worker_progress(title, total=len(todo)) as board:
+            # Ray Train has nothing to take up: what is finished lies in the jobs' files.
+            name = f"train-{uuid.uuid4().hex[:8]}"
+            shared = SharedJobs(context, todo, board)
+            fit(_train, shared, context.workers, scratch, name, max_failures=max_failures)
+        scratch.delete()
+    return [{**file.read_json(), "subset": job.subset} for job, file in jobs]
+
+
+def _train(arguments: dict[str, Any]) -> dict[str, Any]:
+    import ray.train.torch
+
+    from dualprune.stages.evaluate.worker import Worker
+    from dualprune.training import collectives
+
+    shared: SharedJobs = arguments["job"]
+    worker = Worker(shared.context, ray.train.torch.get_device(), ray.train.torch.prepare_model)
+    # A restart after a failure finds what is done; every rank must see the same list.
+    todo = collectives.from_rank_zero([(job, file) for job, file in shared.jobs if not file.exists()])
+    for number, (job, file) in enumerate(todo, start=1 + len(shared.jobs) - len(todo)):
+        row = worker.run(job)
+        if collectives.rank() == 0:
+            file.write_json(row)
+            shared.board.set.remote(number, f"{row['subset']} {row['ratio']:g}: {row['accuracy']:.1%}")
+    return {"trainings": len(todo)}
