@@ -130,6 +130,16 @@ class Location:
         base, mark, options = self.address.partition("?")
         return Location((base.rsplit("/", 1)[0] or "/") + mark + options)
 
+    def is_inside(self, folder: Location) -> bool:
+        """Whether this is the folder, or lies somewhere below it; links on a local disk are followed."""
+        own, other = self._comparable(), folder._comparable()
+        return own == other or own.startswith(other.rstrip("/") + "/")
+
+    def _comparable(self) -> str:
+        if self.is_local:
+            return os.path.realpath(self.address)
+        return self.address.partition("?")[0]
+
     def __truediv__(self, child: str) -> Location:
         base, mark, options = self.address.partition("?")
         return Location(f"{base.rstrip('/')}/{child}{mark}{options}")

@@ -5,17 +5,47 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dualprune.core.config import Config
-from dualprune.errors import DataError
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
+from dualprune.errors import ConfigError, DataError
 
 
-def check_before(stages: Collection[str], config: Config) -> None:
-    """Raise a UserError where what the stages are to do cannot succeed."""
+def check_before(stages: Collection[str], run: RunDirectory, config: Config) -> None:
+    """Raise a UserError where what the stages are to do cannot succeed, or would destroy what it reads."""
+    check_places(run, config)
     if "record" in stages and "evaluate" in stages:
         check_test_set(config)
     if "tune" in stages:
         from dualprune.stages.tune.stage import check_tune
 
         check_tune(config)
+
+
+def check_places(run: RunDirectory, config: Config) -> None:
+    """Raise a ConfigError where the run, its exports and the data lie inside each other.
+
+    Exports inside their own run, the default, are meant to.
+    """
+    from dualprune.stages.export import export_place
+    from dualprune.stages.select.names import selection_names
+
+    for key in ("path", "test_path"):
+        value = getattr(config.data, key)
+        if value is None:
+            continue
+        data = Location.of(value)
+        _apart(f"data.{key}", data, run.root, "the run directory", "keep data and run apart")
+        if config.export.path is not None:
+            remedy = "export to a folder of its own"
+            for name in selection_names(config):
+                _apart(f"data.{key}", data, export_place(run, config, name), "what export.path will replace", remedy)
+            _apart("export.path", Location.of(config.export.path), data, f"data.{key}", remedy)
+        _apart("the run directory", run.root, data, f"data.{key}", "keep data and run apart")
+
+
+def _apart(what: str, place: Location, folder: Location, name: str, remedy: str) -> None:
+    if place.is_inside(folder):
+        raise ConfigError(f"{what}: {place} lies inside {name} ({folder}); {remedy}")
 
 
 def check_test_set(config: Config) -> None:

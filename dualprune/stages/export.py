@@ -3,6 +3,7 @@
 exports/<name>/mask.npy         bool [N] by position
 exports/<name>/data/*.parquet   the kept rows with all of their columns, where the source is a table
 exports/<name>/removed.parquet  sample_id, position of the removed samples, on request
+exports/<name>/_made_by.json    the mark by which a later export knows that it may replace the folder
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ import pyarrow.parquet as pq
 
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
+from dualprune.core.own_folder import check_own, replaced
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
-from dualprune.data.source import Chunk, Source, open_source
+from dualprune.data.source import Chunk, Source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.stages.inputs import selection_inputs
+from dualprune.stages.recorded_source import recorded_source
 from dualprune.stages.select.names import selection_names
 
 INCLUSION = "inclusion"
@@ -40,12 +43,19 @@ def run_export(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         with run.stage(f"export.{name}", settings, selection_inputs(run, [name]), force=force) as stage:
             if stage.done:
                 continue
-            source = source or open_source(config.data)
+            source = source or recorded_source(run, config)
             stage.summary = _export(run, config, name, source)
 
 
 def _export(run: RunDirectory, config: Config, name: str, source: Source) -> dict[str, Any]:
-    place = export_place(run, config, name)
+    target = export_place(run, config, name)
+    if config.export.path is not None:
+        check_own(target, "export.path")
+    with replaced(target, {"export": name, "run": str(run)}) as place:
+        return _write(run, config, name, source, place)
+
+
+def _write(run: RunDirectory, config: Config, name: str, source: Source, place: Location) -> dict[str, Any]:
     index = SampleIndex.load(run.index)
     table = (run.selection(name) / "kept.parquet").read_table(["position", "inclusion"])
     kept = np.asarray(table["position"])
@@ -70,7 +80,6 @@ def _export_rows(config: Config, source: Source, kept: np.ndarray, inclusion: np
     chunks = source.chunks("train")
     if not chunks or source.read_table(chunks[0]) is None:
         return 0
-    place.delete()
     groups = _grouped(chunks, kept, config.export.max_rows_per_file)
     work = partial(_write_file, source, kept, inclusion, groups, place)
     return sum(over_buckets(work, range(len(groups)), config.scaling))

@@ -19,6 +19,7 @@ from dualprune.cli import app
 from dualprune.core.config import Config
 from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
+from dualprune.data.source import open_source
 from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.stages.export import run_export
 from dualprune.stages.score.stage import run_score
@@ -52,6 +53,9 @@ def run(make_dynamics: MakeDynamics, ray_cluster: None, tmp_path: Path) -> RunDi
     )
     pq.write_table(table, tmp_path / "train.parquet", row_group_size=50)
     run = make_dynamics(PROB, ids=IDS, num_buckets=3)
+    data = settings(run).data
+    with run.stage("index", {"source": open_source(data).fingerprint()}) as done:
+        done.summary = {"samples": NUM}
     with run.stage("record", {}) as done:
         done.summary = {"epochs": 6}
     run_score(run, settings(run))

@@ -16,8 +16,9 @@ from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config, ScalingConfig
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
-from dualprune.data.source import Source, open_source
+from dualprune.data.source import Source
 from dualprune.dynamics.index import SampleIndex
+from dualprune.stages.recorded_source import recorded_source
 
 # Digests of about so many samples are compared at a time.
 RANGE_SAMPLES = 1 << 22
@@ -30,7 +31,7 @@ def find_duplicates(run: RunDirectory, config: Config, index: SampleIndex) -> np
     with run.stage("duplicates", {}, [index.fingerprint]) as stage:
         if not stage.done:
             folder.delete()
-            table = _find(open_source(config.data), config.scaling, index, folder / "digests")
+            table = _find(recorded_source(run, config), config.scaling, index, folder / "digests")
             (folder / "digests").delete()
             (folder / "duplicates.parquet").write_table(table)
             stage.summary = {"duplicates": table.num_rows}

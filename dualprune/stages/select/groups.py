@@ -19,10 +19,11 @@ from dualprune.core.config import Config
 from dualprune.core.registry import nearest
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
-from dualprune.data.source import Source, open_source
+from dualprune.data.source import Source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
 from dualprune.errors import ConfigError
+from dualprune.stages.recorded_source import recorded_source
 
 MOST_GROUPS = 100_000
 MISSING = "(missing)"
@@ -54,7 +55,7 @@ def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups
     place = run.root / "groups" / f"column={quote(balance.by, safe='')}"
     with run.stage(f"groups.{quote(balance.by, safe='')}", {"column": balance.by}, [index.fingerprint]) as stage:
         if not stage.done:
-            source = open_source(config.data)
+            source = recorded_source(run, config)
             _check_column(source, balance.by)
             place.delete()
             work = partial(_lay_out, source, balance.by, index, place)
