@@ -28,6 +28,7 @@ from dualprune.stages.status import next_stage, stage_states
 
 # Dotted keys of the configuration, as `--set` takes them, and their values.
 Overrides = Mapping[str, Any]
+_GIVE_CONFIG = "with a configuration: dualprune.Run(place, config=…)"
 
 
 class Kept(NamedTuple):
@@ -153,7 +154,7 @@ class Run:
         if not self.directory.has_config and not self.directory.manifests():
             if self._given is not None:
                 return ["nothing is there yet", "next: run.record()"]
-            return ["nothing is there yet; give a configuration to begin with: dualprune.Run(place, config=…)"]
+            return [f"nothing is there yet; begin {_GIVE_CONFIG}"]
         rows = self.status()
         summaries = {row["stage"]: row["summary"] for row in rows}
         samples = summaries.get("index", {}).get("samples")
@@ -163,7 +164,10 @@ class Run:
         for state in dict.fromkeys(row["state"] for row in rows):
             facts.append(f"{state}: {', '.join(row['stage'] for row in rows if row['state'] == state)}")
         stage = next_stage(self.directory, rows)
-        return facts if stage is None else [*facts, f"next: run.{stage.name}()"]
+        if stage is not None:
+            known = self._given is not None or self.directory.has_config
+            facts.append(f"next: run.{stage.name}()" + ("" if known else f", {_GIVE_CONFIG}"))
+        return facts
 
     def _config(self, overrides: Overrides | None) -> Config:
         if not overrides:

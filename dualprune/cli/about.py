@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -32,23 +32,30 @@ def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None
 
 
 @app.command()
-def methods() -> None:
-    """List what is registered: score methods, samplers, sources, models, statistics."""
-    from rich.table import Table
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Print what this one is, what it reads, and its options.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known, as JSON.")] = False,
+) -> None:
+    """List the plug-ins: score methods, samplers, sources, models, statistics, and those of other packages."""
+    from dualprune.core.catalogue import catalogue, described
 
-    from dualprune.data.source import SOURCES
-    from dualprune.dynamics.statistics import STATISTICS
-    from dualprune.report.console import console
-    from dualprune.scores.score import SCORES
-    from dualprune.selection.sampler import SAMPLERS
-    from dualprune.training.models import MODELS
+    found = catalogue() if name is None else described(name)
+    if as_json:
+        import json
 
-    table = Table("kind", "names")
-    registries: list[Any] = [SCORES, SAMPLERS, SOURCES, MODELS, STATISTICS]
-    for registry in registries:
-        names = registry.names() + (["torchvision/NAME"] if registry is MODELS else [])
-        table.add_row(registry.kind, ", ".join(names))
-    console.print(table)
+        typer.echo(json.dumps([one.to_json() for one in found], indent=2, ensure_ascii=False))
+        return
+    from dualprune.report.console import console, say
+    from dualprune.report.plugins import kinds_table, options_table, plugin_in_words
+
+    if name is None:
+        console.print(kinds_table(found))
+        found = [one for one in found if one.broken]
+    for one in found:
+        for line in plugin_in_words(one):
+            say(line)
+        if one.options:
+            console.print(options_table(one))
 
 
 @config_app.command()
@@ -56,9 +63,9 @@ def schema() -> None:
     """Print the JSON schema of the configuration, for editors."""
     import json
 
-    from dualprune.core.config import Config
+    from dualprune.core.catalogue import config_schema
 
-    typer.echo(json.dumps(Config.model_json_schema(), indent=2))
+    typer.echo(json.dumps(config_schema(), indent=2, ensure_ascii=False))
 
 
 @config_app.command()

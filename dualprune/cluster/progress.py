@@ -1,4 +1,4 @@
-"""Progress bars: for what workers report to a small actor, and for what the driver counts itself."""
+"""Progress bars: for what workers report to a small actor, and for what the driver counts itself; and a live table."""
 
 from __future__ import annotations
 
@@ -7,12 +7,15 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Self
 
 from rich.console import Console
+from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
 
 from dualprune.cluster.session import on_terminal
 
@@ -60,6 +63,23 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[..., None]]:
     with _Display(title, total) as display:
         counts = itertools.count(1)
         yield lambda note="": display.show(next(counts), note)
+
+
+@contextmanager
+def live_table(*columns: str) -> Iterator[Callable[[str, Iterable[Sequence[str]]], None] | None]:
+    """Yield a function that shows a title and rows in place of those before, on a terminal; elsewhere yield None."""
+    if not on_terminal():
+        yield None
+        return
+    with Live(console=Console(stderr=True), refresh_per_second=4) as live:
+
+        def show(title: str, rows: Iterable[Sequence[str]]) -> None:
+            table = Table(*columns, title=title)
+            for row in rows:
+                table.add_row(*map(escape, row))
+            live.update(table)
+
+        yield show
 
 
 def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:

@@ -1,7 +1,8 @@
 """The stages of a run, in order: what each is called, what it needs, and which manifests it writes.
 
 The order of `prune`, the states and the next command of `status`, and the stage commands of the CLI follow from this
-table. A stage is imported when it runs.
+table. Importing it is cheap, as `--help` needs it: a stage, and what its row needs to look at a run, is imported when
+it is used.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from dualprune.core.config import Config
-from dualprune.core.registry import nearest
-from dualprune.core.run import RunDirectory
-from dualprune.dynamics.layout import COMMIT
 from dualprune.errors import ConfigError
-from dualprune.stages import inputs
+
+if TYPE_CHECKING:
+    from dualprune.core.config import Config
+    from dualprune.core.run import RunDirectory
 
 
 def _nothing(*_: Any) -> dict[str, Any]:
@@ -61,6 +61,8 @@ class Stage:
 def stage_named(name: str) -> Stage:
     """Return a stage; a ConfigError names the nearest where there is none of that name."""
     if name not in STAGES:
+        from dualprune.core.registry import nearest
+
         raise ConfigError(f"unknown stage {name!r}; there are: {', '.join(STAGES)}{nearest(name, STAGES)}")
     return STAGES[name]
 
@@ -84,6 +86,8 @@ def _selection_keys(stage: str) -> Callable[[Config], list[str]]:
 
 
 def _recorded_so_far(run: RunDirectory, config: Config | None) -> dict[str, Any]:
+    from dualprune.dynamics.layout import COMMIT
+
     committed = sum((folder / COMMIT).exists() for folder in run.dynamics.children())
     return {"epochs": f"{committed} of {config.record.epochs}" if config else committed}
 
@@ -105,23 +109,30 @@ def _num_json(run: RunDirectory, *folders: str) -> int:
 
 def _score_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str] | None:
     from dualprune.dynamics.store import DynamicsStore
+    from dualprune.stages.inputs import score_inputs
 
     store = DynamicsStore(run)
     limit = manifest["settings"].get("epochs") if config is None else config.score.epochs
     # Dynamics may be deleted to save space: their scores stand.
-    return inputs.score_inputs(store, store.epochs[:limit]) if store.epochs else None
+    return score_inputs(store, store.epochs[:limit]) if store.epochs else None
 
 
 def _select_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
-    return inputs.select_inputs(run, manifest["settings"]["score"])
+    from dualprune.stages.inputs import select_inputs
+
+    return select_inputs(run, manifest["settings"]["score"])
 
 
 def _export_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
-    return inputs.selection_inputs(run, [manifest["stage"].partition(".")[2]])
+    from dualprune.stages.inputs import selection_inputs
+
+    return selection_inputs(run, [manifest["stage"].partition(".")[2]])
 
 
 def _evaluate_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
-    return inputs.selection_inputs(run, manifest["settings"]["selections"])
+    from dualprune.stages.inputs import selection_inputs
+
+    return selection_inputs(run, manifest["settings"]["selections"])
 
 
 STAGES: dict[str, Stage] = {

@@ -1,20 +1,17 @@
-"""Watches trials on the driver: writes the log of those that ended, and shows all of them on a terminal."""
+"""Watches trials on the driver: writes the log of those that ended, and shows the latest on a terminal."""
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ray import tune
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 
-from dualprune.cluster.session import on_terminal
+from dualprune.cluster.progress import live_table
 from dualprune.stages.tune.space import Point
 from dualprune.stages.tune.trial import point_of, reported
 from dualprune.stages.tune.trial_log import FAILED, FINISHED, STOPPED, Record, TrialLog, accuracy_text, point_text
@@ -70,10 +67,10 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
 
 
 class Board(tune.Callback):  # type: ignore[misc]
-    """Shows the trials as a table that changes in place, on a terminal; logs a line a trial elsewhere."""
+    """Shows the trials with `show`, where there is one; elsewhere it logs a line per trial."""
 
-    def __init__(self, total: int, live: Live | None) -> None:
-        self._total, self._live = total, live
+    def __init__(self, total: int, show: Callable[..., None] | None) -> None:
+        self._total, self._draw = total, show
         self._rows: dict[str, tuple[str, str, str]] = {}
         self._ended = 0
 
@@ -100,19 +97,16 @@ class Board(tune.Callback):  # type: ignore[misc]
     def _end(self, trial: Any, accuracy: str, state: str) -> None:
         self._ended += 1
         self._show(trial, accuracy, state)
-        if self._live is None:
+        if self._draw is None:
             text = point_text(point_of(trial.config))
             logger.info("trial %d of %d %s: %s %s", self._ended, self._total, state, text, accuracy)
 
     def _show(self, trial: Any, accuracy: str, state: str) -> None:
-        if self._live is None:
+        if self._draw is None:
             return
         self._rows.pop(trial.trial_id, None)
         self._rows[trial.trial_id] = (point_text(point_of(trial.config)), accuracy, state)
-        table = Table("point", "accuracy", "state", title=f"{self._ended} of {self._total} trials")
-        for row in list(self._rows.values())[-SHOWN:]:
-            table.add_row(*row)
-        self._live.update(table)
+        self._draw(f"{self._ended} of {self._total} trials", list(self._rows.values())[-SHOWN:])
 
 
 def _last_error(trial: Any) -> str:
@@ -125,9 +119,6 @@ def _last_error(trial: Any) -> str:
 
 @contextmanager
 def board(total: int) -> Iterator[Board]:
-    """Give a board, drawn while the block runs where a person watches."""
-    if not on_terminal():
-        yield Board(total, None)
-        return
-    with Live(console=Console(stderr=True), refresh_per_second=4) as live:
-        yield Board(total, live)
+    """Yield a board, drawn while the block runs on a terminal."""
+    with live_table("point", "accuracy", "state") as show:
+        yield Board(total, show)
