@@ -20,13 +20,15 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 
-from dualprune.core.config import SelectConfig, StableConfig
+from dualprune.core.config import StableConfig
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.scores import Dual, DualAccumulator
-from dualprune.selection.stability import Snapshot, compare, settled_at, snapshot
+from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.samplers.beta import Beta
+from dualprune.selection.stability import Snapshot, movement, settled_at, snapshot
 from dualprune.stages.score.running import RunningScores
 
 WINDOW = 10
@@ -46,7 +48,7 @@ def main() -> None:
     if arguments.command == "cost":
         measure_cost(arguments.samples, arguments.epochs)
     else:
-        measure_stop(arguments.runs, SelectConfig(ratio=RATIOS, c_d=arguments.c_d))
+        measure_stop(arguments.runs, Beta(Beta.Options(c_d=arguments.c_d)))
 
 
 def measure_cost(num_samples: int, num_epochs: int) -> None:
@@ -88,8 +90,9 @@ def measure_cost(num_samples: int, num_epochs: int) -> None:
         print(f"memory                 {held_bytes(index) / num_samples:8.1f} bytes a sample")
     count = min(num_samples, 1_000_000)
     started = time.perf_counter()
-    first = snapshot(SelectConfig(ratio=RATIOS), random.random(count), random.random(count), np.arange(count))
-    compare(0, first, first)
+    scores = random.random(count), random.random(count)
+    first = snapshot(Beta(), DrawRules(tuple(RATIOS)), *scores, np.arange(count))
+    movement(0, first, first)
     print(f"measure {count:,} samples at {len(RATIOS)} ratios {time.perf_counter() - started:8.2f} s")
 
 
@@ -106,37 +109,37 @@ def held_bytes(index: SampleIndex) -> int:
     return held
 
 
-def measure_stop(runs: list[str], config: SelectConfig) -> None:
-    snaps = [snapshots(run, config) for run in runs]
+def measure_stop(runs: list[str], sampler: Beta) -> None:
+    snaps = [snapshots(run, sampler) for run in runs]
     first = snaps[0]
     last = max(first)
-    print(f"{runs[0]}: {last + 1} epochs, window {WINDOW}, beta at {RATIOS}, c_d {config.c_d:g}")
+    print(f"{runs[0]}: {last + 1} epochs, window {WINDOW}, beta at {RATIOS}, c_d {sampler.options.c_d:g}")
     for other, found in zip(runs[1:], snaps[1:], strict=True):
-        row = compare(last, first[last], found[last])
+        row = movement(last, first[last], found[last])
         print(f"all epochs of {other}, another seed: {words(row['correlation'], row['overlap'])}")
     print("\nepochs used | correlation and overlap with 3 epochs before | with all epochs")
     for epoch in first:
         if epoch - 3 in first:
-            now, whole = compare(epoch, first[epoch], first[epoch - 3]), compare(epoch, first[epoch], first[last])
+            now, whole = movement(epoch, first[epoch], first[epoch - 3]), movement(epoch, first[epoch], first[last])
             print(
                 f"{epoch + 1:11} | {words(now['correlation'], now['overlap'])} | "
                 f"{words(whole['correlation'], whole['overlap'])}"
             )
     print("\nlag overlap correlation patience | epochs used, saved | with all epochs")
     for lag, overlap, correlation, patience in product((1, 3, 5), (0.85, 0.9, 0.95), (0.9, 0.95, 0.98), (2,)):
-        rows = [compare(epoch, first[epoch], first[epoch - lag]) for epoch in first if epoch - lag in first]
+        rows = [movement(epoch, first[epoch], first[epoch - lag]) for epoch in first if epoch - lag in first]
         rule = StableConfig(overlap=overlap, correlation=correlation, lag=lag, patience=patience)
         settled = settled_at(rows, rule)
         text = f"{lag:3} {overlap:7} {correlation:11} {patience:8} | "
         if settled is None:
             print(f"{text}does not stop")
             continue
-        whole = compare(settled, first[settled], first[last])
+        whole = movement(settled, first[settled], first[last])
         saved = 1 - (settled + 1) / (last + 1)
         print(f"{text}{settled + 1:3} {saved:4.0%} | {words(whole['correlation'], whole['overlap'])}")
 
 
-def snapshots(run: str, config: SelectConfig) -> dict[int, Snapshot]:
+def snapshots(run: str, sampler: Beta) -> dict[int, Snapshot]:
     """Return the snapshot after each epoch from the first window on."""
     store = DynamicsStore(run)
     prob = np.concatenate([store.read_bucket(bucket)["target_prob"] for bucket in range(store.num_buckets)])
@@ -148,7 +151,7 @@ def snapshots(run: str, config: SelectConfig) -> dict[int, Snapshot]:
         if epoch + 1 >= WINDOW:
             scored = accumulator.result()
             assert scored.mean_prob is not None
-            found[epoch] = snapshot(config, scored.score, scored.mean_prob, ids)
+            found[epoch] = snapshot(sampler, DrawRules(tuple(RATIOS)), scored.score, scored.mean_prob, ids)
     return found
 
 

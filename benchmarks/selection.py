@@ -2,6 +2,7 @@
 
     python benchmarks/selection.py                 # 50 M scores in a run directory, and numpy at 1.28 M and 50 M
     python benchmarks/selection.py --samples 5000000 --skip-numpy
+    python benchmarks/selection.py --samples 20000000 --ablation   # what each accelerator buys, in one process
 
 Prints a table, and one JSON line at the end. Needs 2.5 GB of disk for 50 M scores; removes them afterwards.
 """
@@ -19,9 +20,11 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pyarrow as pa
@@ -44,7 +47,8 @@ ROUNDS = 3
 
 def made_up(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
     """Return scores and mean probabilities, of a shape as DUAL gives them."""
-    rng = np.random.default_rng(start)
+    # Not the numbers by which a sketch chooses.
+    rng = np.random.default_rng([7, start])
     mean = rng.beta(1.5, 0.7, stop - start)
     return 0.3 * mean * (1.0 - mean) * rng.random(stop - start), mean
 
@@ -74,7 +78,7 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
 
 
 def blocks(positions: range) -> Iterator[ScoredBlock]:
-    """Give the scores of some positions, as scoring does: so that their files are written as scoring writes them."""
+    """Yield the scores of some positions as scoring does, so that their files are written as scoring writes them."""
     scores, means = made_up(positions.start, positions.stop)
     for start in range(0, len(positions), ROW_GROUP_ROWS):
         ids = np.asarray(positions[start : start + ROW_GROUP_ROWS])
@@ -88,7 +92,7 @@ def no_gaps() -> Gaps:
 
 
 def column_bytes(bucket: Any) -> int:
-    return int(sum(part.score.nbytes for part in bucket.parts()))
+    return int(sum(rows.score.nbytes for rows in bucket.blocks()))
 
 
 class PeakMemory:
@@ -162,6 +166,54 @@ def select(run: RunDirectory, ratios: list[float]) -> None:
     run_select(run, make_config({"select": {"ratio": ratios}}), force=True)
 
 
+def ablation(num_samples: int) -> dict[str, Any]:
+    """Return the processor seconds and passes of draws with each accelerator switched off, bucket by bucket here."""
+    from dualprune.selection.engine import search
+    from dualprune.selection.engine.sketch import Sketch
+    from dualprune.stages.select import bucketed, stage
+
+    passes = []
+
+    def serial(function: Any, buckets: Iterable[int], *_: object, **__: object) -> Iterator[Any]:
+        passes.append(function)
+        return (function(bucket) for bucket in buckets)
+
+    def whole(rows: Any, *_: object) -> Any:
+        return rows
+
+    kth_highest = search.kth_highest
+    without: dict[str, list[Any]] = {
+        "everything": [],
+        "no survey left at scoring": [patch.object(stage, "known_survey", lambda _: None)],
+        "no sketch": [
+            patch("dualprune.selection.engine.drawing.kth_highest", lambda *given: kth_highest(*given[:-1], Sketch()))
+        ],
+        "no bounds": [patch.object(search, "narrowed", whole), patch.object(stage, "possibly_kept", whole)],
+    }
+    result: dict[str, Any] = {"samples": num_samples}
+    with tempfile.TemporaryDirectory(dir=os.environ.get("BENCH_DIR")) as folder, ExitStack() as stack:
+        run = make_run(folder, num_samples)
+        stack.enter_context(patch.object(bucketed, "over_buckets", serial))
+        select(run, [RATIO])
+        seconds: dict[tuple[str, str], list[float]] = {}
+        # Side by side, several times, and the fastest of each.
+        for _ in range(ROUNDS):
+            for draw, ratios in DRAWS.items():
+                for name, patches in without.items():
+                    passes.clear()
+                    with ExitStack() as off:
+                        for one in patches:
+                            off.enter_context(one)
+                        started = time.process_time()
+                        select(run, ratios)
+                        seconds.setdefault((draw, name), []).append(time.process_time() - started)
+                    result.setdefault(draw, {})[name] = {
+                        "cpu_s": round(min(seconds[draw, name]), 2),
+                        "passes": len(passes),
+                    }
+    return result
+
+
 def plain_read(run: RunDirectory, num_buckets: int) -> None:
     for _ in range(3):
         for bucket in range(num_buckets):
@@ -186,7 +238,7 @@ def timed(function: Any) -> float:
 def one_side(side: str, num_samples: int) -> None:
     """Draw in this process alone and print seconds and peak memory; the input is made before and counted apart."""
     from dualprune.selection.arrays import beta
-    from dualprune.selection.engine.ranking import Part
+    from dualprune.selection.rows import Rows
     from dualprune.selection.samplers.beta import BetaDraw
 
     parts = [made_up(s, min(s + BUCKET_ROWS, num_samples)) for s in range(0, num_samples, BUCKET_ROWS)]
@@ -196,7 +248,7 @@ def one_side(side: str, num_samples: int) -> None:
     count = round((1 - RATIO) * num_samples)
 
     def draw_numpy() -> Any:
-        weight = BetaDraw(10.0, 6.0, 0).weight(Part.of(score=score, mean_prob=mean))
+        weight = np.exp(BetaDraw(10.0, 6.0).order(Rows.of(score=score, mean_prob=mean)))
         weight /= weight.sum()
         return np.random.default_rng(0).choice(num_samples, count, replace=False, p=weight)
 
@@ -225,9 +277,13 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--side", choices=["ours", "numpy"])
     parser.add_argument("--skip-numpy", action="store_true")
     parser.add_argument("--only-numpy", action="store_true")
+    parser.add_argument("--ablation", action="store_true", help="only measure what each accelerator buys")
     chosen = parser.parse_args(None if arguments is None else list(arguments))
     if chosen.side:
         one_side(chosen.side, chosen.samples)
+        return
+    if chosen.ablation:
+        print(json.dumps(ablation(chosen.samples), indent=2))
         return
     results: dict[str, Any] = {
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",

@@ -15,7 +15,7 @@ def test_importing_starts_nothing_heavy() -> None:
 
 def test_the_arithmetic_needs_neither_ray_nor_torch() -> None:
     code = (
-        "import sys, dualprune; dualprune.scores.dual; dualprune.selection.beta;"
+        "import sys, dualprune; dualprune.scores.dual; dualprune.selection.beta([0.1, 0.3], [0.5, 0.5], ratio=0.5);"
         "print([m for m in ('ray', 'torch') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -1,7 +1,8 @@
-"""Commands that look at selections: `compare`, and what `select --explain` prints."""
+"""Commands that look at selections: `overlap`, and what `select --explain` prints."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,14 +14,14 @@ if TYPE_CHECKING:
     from dualprune.core.config import Config
     from dualprune.core.run import RunDirectory
 
+logger = logging.getLogger(__name__)
+Selections = Annotated[list[str], typer.Option("--selections", help="Name of a selection; give it twice.")]
+More = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The other selection's name.")]
+
 
 @app.command()
-def compare(
-    place: Place,
-    selections: Annotated[list[str], typer.Option("--selections", help="Name of a selection; give it twice.")],
-    more: Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The other selection's name.")] = None,
-    run: Run = None,
-    overrides: Overrides = None,
+def overlap(
+    place: Place, selections: Selections, more: More = None, run: Run = None, overrides: Overrides = None
 ) -> None:
     """Print how two selections overlap and which samples differ."""
     from rich.table import Table
@@ -28,13 +29,13 @@ def compare(
     from dualprune.api import resolve
     from dualprune.errors import UserError
     from dualprune.report.console import console
-    from dualprune.stages.select.compare import compare as compared
+    from dualprune.stages.select.overlap import overlap as overlap_of
 
     names = [*selections, *(more or [])]
     if len(names) != 2:
         raise UserError(f"--selections: {len(names)} names are given ({', '.join(names)}); expected two")
     directory, settings = resolve(place, run, overrides or ())
-    found = compared(directory, settings, *names)
+    found = overlap_of(directory, settings, *names)
     table = Table("samples", "number", "such as")
     table.add_row("in both", f"{found.in_both:,}", "")
     table.add_row(f"only in {names[0]}", f"{found.only_first:,}", _ids(found.first_examples))
@@ -43,14 +44,23 @@ def compare(
     console.print(f"Jaccard overlap: {found.jaccard:.4f}")
 
 
+@app.command(deprecated=True)
+def compare(
+    place: Place, selections: Selections, more: More = None, run: Run = None, overrides: Overrides = None
+) -> None:
+    """The older name of `dualprune overlap`."""
+    logger.warning("`dualprune compare` is `dualprune overlap` now")
+    overlap(place, selections, more, run, overrides)
+
+
 def show_explained(run: RunDirectory, config: Config, name: str) -> None:
     """Print what a selection is made of."""
     from rich.table import Table
 
     from dualprune.report.console import console
-    from dualprune.stages.select.compare import explain
+    from dualprune.stages.select.inspect import inspect
 
-    facts: dict[str, Any] = explain(run, config, name)
+    facts: dict[str, Any] = inspect(run, config, name)
     table = Table(title=name, show_header=False)
     for key, value in facts["parameters"].items():
         table.add_row(key, f"{value:.6g}" if isinstance(value, float) else str(value))

@@ -176,17 +176,6 @@ class SelectConfig(Section):
     score: str | None = Field(None, description="Score method to select by; null: the first of `score.methods`.")
     ratio: Ratio | list[Ratio] = Field(0.7, description="Pruning ratio, the share removed; or a list of them.")
     seed: NonNegativeInt = 0
-    c_d: PositiveFloat = Field(4.0, description="beta: the data set's constant in the exponent of the ratio.")
-    exponent: Literal["c_d", "2+c_d"] = Field("c_d", description="beta: exponent of the ratio.")
-    concentration: PositiveFloat = Field(16.0, description="beta: the sum a + b.")
-    scale: PositiveFloat = Field(15.0, description="beta: the factor of b.")
-    anchor_size: PositiveInt = Field(10, description="beta: so many highest scores give the anchor.")
-    order: Literal["hardest", "easiest"] = Field("hardest", description="top_k: keep the highest or the lowest scores.")
-    skip: Ratio = Field(0.0, description="top_k: share of the samples, from that end, that is passed over first.")
-    strata: PositiveInt = Field(50, description="stratified: parts of equal width of the score range.")
-    drop_hardest: Ratio = Field(0.0, description="stratified: share of the highest scores that is passed over first.")
-    min_score: float | None = Field(None, description="threshold: keep scores from here on; it has no ratio.")
-    max_score: float | None = Field(None, description="threshold: keep scores up to here.")
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options by sampler, such as `beta: {c_d: 5.5}`: `dualprune methods NAME`."
     )

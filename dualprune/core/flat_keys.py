@@ -73,7 +73,7 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
                     own[key] = value
                     continue
                 logger.warning("config.%s.%s is %s now", section, key, path)
-                put(result, path, value)
+                put(own, path.partition(".")[2], value)
         _rename(section, own)
     return result
 

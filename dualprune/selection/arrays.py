@@ -9,10 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from dualprune.core.config import SelectConfig
+from dualprune.core.plugins import make
 from dualprune.errors import DataError
-from dualprune.selection.engine.drawing import Constraints, draw_all
-from dualprune.selection.engine.ranking import BLOCK_ROWS, Part
+from dualprune.selection.engine.counts import check_ratio
+from dualprune.selection.engine.drawing import Constraints, DrawRules, check_reads, draw_all
 from dualprune.selection.engine.screen import possibly_kept
+from dualprune.selection.rows import BLOCK_ROWS, Rows
+from dualprune.selection.sampler import Sampler
 
 Positions = NDArray[np.int64]
 
@@ -36,32 +39,44 @@ def beta(
         c_d: the data set's constant.
         seed: of the draw.
         sample_ids: int64 or string [n], from which the randomness follows; positions where none are given.
-        constants: `exponent`, `concentration`, `scale` and `anchor_size`, as in `config.select`.
+        constants: `exponent`, `concentration`, `scale` and `anchor_size`, the sampler's options.
     """
-    config = SelectConfig(method="beta", ratio=ratio, c_d=c_d, seed=seed, **constants)
-    return select(config, score, mean_prob, sample_ids=sample_ids)[0]
+    return _one("beta", {"c_d": c_d, **constants}, ratio, seed, score, mean_prob, sample_ids)
 
 
 def top_k(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None, **options: Any) -> Positions:
     """Keep the highest scores [n], ties by the hash of (seed, id), and return their positions, int64 [k], ascending.
 
-    `options` are `order` ("hardest", "easiest") and `skip`, as in `config.select`.
+    `options` are `order` ("hardest", "easiest") and `skip`.
     """
-    config = _config("top_k", ratio, seed, options)
-    return select(config, score, sample_ids=sample_ids)[0]
+    return _one("top_k", options, ratio, seed, score, None, sample_ids)
 
 
 def random(num_samples: int, *, ratio: float, seed: int = 0, sample_ids: Any = None) -> Positions:
     """Keep samples by chance alone, and return their positions, int64 [k], ascending."""
-    return select(_config("random", ratio, seed, {}), np.ones(num_samples), sample_ids=sample_ids)[0]
+    return _one("random", {}, ratio, seed, np.ones(num_samples), None, sample_ids)
 
 
-def stratified(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None, **options: Any) -> Positions:
+def ccs(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None, **options: Any) -> Positions:
     """Keep samples by coverage-centric selection (arXiv 2210.15809), and return their positions, int64 [k], ascending.
 
-    `options` are `strata` and `drop_hardest`, as in `config.select`.
+    `options` are `strata`, `drop` and `drop_by`, which must be "score" here where anything is dropped.
     """
-    return select(_config("stratified", ratio, seed, options), score, sample_ids=sample_ids)[0]
+    return _one("ccs", options, ratio, seed, score, None, sample_ids)
+
+
+def stratified(
+    score: ArrayLike,
+    *,
+    ratio: float,
+    seed: int = 0,
+    sample_ids: Any = None,
+    strata: int = 50,
+    drop_hardest: float = 0.0,
+) -> Positions:
+    """Keep what `ccs` keeps with `drop_by="score"` and the share `drop_hardest` dropped: its older name."""
+    options = {"strata": strata, "drop": drop_hardest, "drop_by": "score"}
+    return ccs(score, ratio=ratio, seed=seed, sample_ids=sample_ids, **options)
 
 
 def select(
@@ -77,37 +92,58 @@ def select(
     `labels` int [n] are the groups of `config.balance`. The files and the de-duplication of `config` belong to a run
     directory, and are left out here.
     """
+    sampler = make("sampler", config.method, config.options.get(config.method, {}), f"select.options.{config.method}")
+    return draw(sampler, DrawRules.of(config), score, mean_prob, labels=labels, sample_ids=sample_ids)
+
+
+def draw(
+    sampler: Sampler,
+    rules: DrawRules,
+    score: ArrayLike,
+    mean_prob: ArrayLike | None = None,
+    *,
+    labels: ArrayLike | None = None,
+    sample_ids: Any = None,
+) -> list[Positions]:
+    """Return for each ratio the positions that a sampler keeps, int64 [k], ascending; arguments as for `select`."""
     names: tuple[str, ...] = ("",)
     columns = _columns(score, mean_prob, sample_ids)
-    if config.balance.active:
+    check_reads(sampler, [] if mean_prob is None else ["mean_prob"])
+    if rules.balance.active:
         if labels is None:
-            raise DataError("config.balance asks for quotas of groups, but no labels are given")
+            raise DataError("select.balance asks for quotas of groups, but no labels are given")
         values, columns["group"] = np.unique(np.asarray(labels), return_inverse=True)
         names = tuple(str(value) for value in values)
 
-    def parts() -> Iterator[Part]:
+    def blocks() -> Iterator[Rows]:
         size = len(columns["score"])
         for start in range(0, size, BLOCK_ROWS):
-            yield Part(columns.get, start, min(start + BLOCK_ROWS, size))
+            yield Rows(columns.get, start, min(start + BLOCK_ROWS, size))
 
-    def each(function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
-        yield function(parts())
+    def each(function: Callable[[Iterable[Rows]], Any]) -> Iterator[Any]:
+        yield function(blocks())
 
-    drawn = draw_all(each, config, config.ratios, Constraints(groups=names))
-    decisions = [one.decision for one in drawn]
-    kept: list[list[Positions]] = [[] for _ in decisions]
-    for whole in parts():
-        part = possibly_kept(whole, decisions)
-        for one, pieces in zip(decisions, kept, strict=True):
-            pieces.append(part.position[one.keeps(part)])
-    return [np.concatenate(pieces) for pieces in kept]
+    cutoffs = [outcome.cutoff for outcome in draw_all(each, sampler, rules, Constraints(groups=names))]
+    kept: list[list[Positions]] = [[] for _ in cutoffs]
+    for whole in blocks():
+        rows = possibly_kept(whole, cutoffs)
+        for cutoff, positions in zip(cutoffs, kept, strict=True):
+            positions.append(rows.position[cutoff.keeps(rows)])
+    return [np.concatenate(positions) for positions in kept]
 
 
-def _config(method: str, ratio: float, seed: int, options: dict[str, Any]) -> SelectConfig:
-    from dualprune.selection.engine.counts import check_ratio
-
+def _one(
+    name: str,
+    options: dict[str, Any],
+    ratio: float,
+    seed: int,
+    score: ArrayLike,
+    mean_prob: ArrayLike | None,
+    sample_ids: Any,
+) -> Positions:
     check_ratio(ratio)
-    return SelectConfig(method=method, ratio=ratio, seed=seed, **options)
+    sampler = make("sampler", name, options, f"select.options.{name}")
+    return draw(sampler, DrawRules((ratio,), seed), score, mean_prob, sample_ids=sample_ids)[0]
 
 
 def _columns(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> dict[str, Any]:
@@ -117,7 +153,7 @@ def _columns(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> 
     ids = ids if hasattr(ids, "take") else np.asarray(ids)
     for name, values in (("mean_prob", means), ("sample_ids", ids)):
         if values is not None and len(values) != len(scores):
-            raise DataError(f"{name} has {len(values)} values, score has {len(scores)}; expected one a sample")
+            raise DataError(f"{name} has {len(values)} values, score has {len(scores)}; expected one per sample")
     bad = np.flatnonzero(~np.isfinite(scores) | (np.isnan(means) if means is not None else False))
     if len(bad):
         raise DataError(f"{len(bad)} samples have a NaN score or mean_prob, first at position {bad[0]}; drop them")

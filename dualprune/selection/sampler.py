@@ -1,80 +1,139 @@
-"""What a sampler is, and the registry of them: adding a sampler is adding one file."""
+"""The contract of samplers, and their registry: a sampler is one class in one file.
+
+A plain sampler is a `Sampler` whose `draw` returns a `Draw` with an `order`. Seeds, hashes, noise, ties, quotas of
+groups, ids that are always or never kept, and the exact number kept are the engine's work.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualprune.core.config import SelectConfig
-from dualprune.core.registry import Registry
-from dualprune.selection.engine.ranking import Part
+from dualprune.core.registry import Plugin, Registry
+from dualprune.selection.rows import Rows
 
-Chance = Literal["weight", "equal", "none"]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+UInts = NDArray[np.uint64]
+Mask = NDArray[np.bool_]
+End = Literal["high", "low"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """The `count` samples at one end of a column, exactly, ties by hash; what that means is the draw's affair.
+
+    `count` is int64 [1], or [G]: the number in each group of a balance.
+    """
+
+    column: str
+    end: End
+    count: Ints
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a sampler knows of all samples: number, mean μ of the highest-scored ones (NaN without μ), score range."""
+    """What is known of the candidates before a draw: their number, their range of score, and what `num_top` asks for.
+
+    `top_mean_prob` is the mean_prob of the samples with the highest scores, in that order with ties by id.
+    `beyond(i)` is the summary of the candidates that lie outside of cut i; asking for it takes a pass over the scores.
+    """
 
     num_samples: int
-    anchor: float
     lowest: float = 0.0
     highest: float = 1.0
+    top_mean_prob: tuple[float, ...] = ()
+    beyond: Callable[[int], Summary] | None = None
 
 
-class Draw(Protocol):
-    """A sampler whose parameters are all known: it ranks any part of the samples by itself."""
+class Draw(ABC):
+    """A sampler whose parameters are all known for a ratio: it orders any rows by themselves.
 
-    @property
-    def seed(self) -> int:
-        """Seed of the hash that decides between equal ranks."""
-        ...
+    `weighted`: `order` returns log weights, and samples are drawn without replacement with probability proportional to
+    the weight; -inf comes last, by score. Otherwise the highest values of `order` are kept, ties by chance.
+    `uniform`: all weights are the same, so that the inclusion probability is known exactly.
+    `parameters` are JSON values that stand beside the selection.
+    """
 
-    @property
-    def chance(self) -> Chance:
-        """What an inclusion probability follows from: the weight, the numbers alone, or nothing (it is 1)."""
-        ...
+    weighted: ClassVar[bool] = False
+    uniform: ClassVar[bool] = False
+    num_cells: int = 1
+    parameters: Mapping[str, Any] = {}
 
-    def rank(self, part: Part) -> NDArray[np.uint64]:
-        """Return uint64 [n]; higher is kept first."""
-        ...
+    @abstractmethod
+    def order(self, rows: Rows) -> Floats:
+        """Return the log weight or the key of each row, float64 [n]; it must not depend on the rows beside it."""
 
-    def possible(self, part: Part, floor: int) -> NDArray[np.bool_] | None:
-        """Return which samples may rank from `floor` on, bool [n], faster than by `rank`; None where all may."""
-        ...
+    def bound(self, rows: Rows, floor: float) -> Floats | None:
+        """Return upper bounds of exp(order - floor), float64 [n], at a fraction of the price of `order`; None: none.
 
-    def weight(self, part: Part) -> NDArray[np.float64]:
-        """Return the sampling weight, float64 [n]."""
-        ...
+        It is optional, and asked of weighted draws alone. A loose bound costs time, one that is too low is wrong.
+        """
+        with np.errstate(over="ignore"):
+            return np.full(len(rows), np.exp(-floor)) if self.uniform else None
 
-    def focus(self) -> tuple[int, int]:
-        """Return the ranks between which the last kept one is looked for first; any are right, good ones are fast."""
-        ...
+    def cell(self, rows: Rows, inside: Sequence[Mask]) -> Ints:
+        """Return each row's cell, int64 [n] in 0 … num_cells-1; -1: never kept, as whatever lies inside a cut.
+
+        `inside` says of each of the sampler's cuts which rows lie in it, bool [n].
+        """
+        cell = np.zeros(len(rows), dtype=np.int64)
+        for mask in inside:
+            cell[mask] = -1
+        return cell
+
+    def budgets(self, sizes: Ints, k: int) -> Ints:
+        """Return the number kept of each cell, int64 [num_cells] with the sum `k`, where they hold `sizes`."""
+        del sizes
+        return np.array([k])
 
 
-class Sampler(ABC):
-    """One way to choose the samples to keep; built from `config.select`."""
+@dataclass(frozen=True)
+class ColumnDraw(Draw):
+    """The highest values of a column first, or the lowest."""
 
-    needs_mean_prob: ClassVar[bool] = False
-    # Without a ratio, every sample inside `score_range` is kept.
+    column: str = "score"
+    end: End = "high"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def order(self, rows: Rows) -> Floats:
+        """Return the column, turned round for the lowest."""
+        values: Floats = getattr(rows, self.column)
+        return values if self.end == "high" else -values
+
+
+class Sampler(Plugin, ABC):
+    """One way to choose the samples to keep."""
+
+    # Without a ratio, every sample that has a cell is kept.
     has_ratio: ClassVar[bool] = True
-    # Above 1: samples are drawn from strata of equal width of score.
-    num_strata: int = 1
-    # This share of the samples, from this end of the score, is passed over first.
-    skipped: float = 0.0
-    skipped_end: Literal["hardest", "easiest"] = "hardest"
-    score_range: tuple[float, float] = (-np.inf, np.inf)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The columns beside the score that a draw needs; `mean_prob` is one."""
+        return ()
+
+    @property
+    def num_top(self) -> int:
+        """The number of highest-scored samples whose mean_prob the summary must hold."""
+        return 0
+
+    def cuts(self, ratio: float, sizes: Ints) -> tuple[Cut, ...]:
+        """Return what is to be found before the draw; `sizes` int64 [G] are the candidates of each group of a balance.
+
+        They are looked for among all candidates, whatever `nested` leaves of these.
+        """
+        del ratio, sizes
+        return ()
 
     @abstractmethod
-    def __init__(self, config: SelectConfig) -> None: ...
-
-    @abstractmethod
-    def draw(self, ratio: float, summary: Summary) -> tuple[Draw, dict[str, Any]]:
-        """Return what ranks samples for a ratio, and the parameters that it came to, as JSON values."""
+    def draw(self, ratio: float, summary: Summary) -> Draw:
+        """Return what orders samples for a ratio, the share that is removed."""
 
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "dualprune.selection.samplers", "dualprune.samplers")

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from dualprune.core.config import BalanceConfig, SelectConfig, StableConfig
 from dualprune.core.hashing import hash_ids
-from dualprune.selection.arrays import select
-from dualprune.selection.sampler import SAMPLERS
+from dualprune.selection.arrays import draw
+from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.sampler import SAMPLERS, Sampler
 
 # Not a seed that a draw would use: who is looked at must not depend on who is kept.
 SUBSAMPLE_SEED = 0x5AB5_A3B1
@@ -39,9 +40,9 @@ class Snapshot:
 
 
 def subsample(sample_ids: Any, num_samples: int, max_samples: int) -> NDArray[np.int64]:
-    """Return which rows of a bucket are looked at, ascending, so that of all buckets they are `max_samples` at most.
+    """Return which rows of a bucket are looked at, ascending, so that over all buckets they are at most `max_samples`.
 
-    Of `num_samples` samples in all, each bucket gives its share, one at least: those of the lowest hash of their id.
+    Of `num_samples` samples in all, each bucket contributes its share, at least one: those with the lowest id hashes.
     """
     if num_samples <= max_samples:
         return np.arange(len(sample_ids))
@@ -51,9 +52,9 @@ def subsample(sample_ids: Any, num_samples: int, max_samples: int) -> NDArray[np
 
 
 def measured_select(config: SelectConfig) -> SelectConfig:
-    """Return by what the kept set is followed: the sampler and ratios of `config`, without its constraints.
+    """Return the selection that is followed: the sampler and ratios of `config`, without its constraints.
 
-    A sampler that has no ratio, or that does not look at scores, is followed by the highest scores.
+    The highest scores stand in for a sampler that has no ratio, or that does not look at scores.
     """
     method = config.method if SAMPLERS[config.method].has_ratio and config.method != "random" else "top_k"
     free = {"balance": BalanceConfig(), "always_keep": None, "never_keep": None, "deduplicate": False, "nested": False}
@@ -61,9 +62,9 @@ def measured_select(config: SelectConfig) -> SelectConfig:
 
 
 def snapshot(
-    config: SelectConfig, score: NDArray[np.float64], mean_prob: NDArray[np.float64], sample_ids: Any
+    sampler: Sampler, rules: DrawRules, score: NDArray[np.float64], mean_prob: NDArray[np.float64], sample_ids: Any
 ) -> Snapshot:
-    """Rank m samples by score [m] and draw the kept set of each ratio of `config`, as selection would.
+    """Rank m samples by score [m] and draw the kept set of each ratio, as selection would.
 
     `sample_ids` [m] are a numpy or an Arrow array.
     """
@@ -73,14 +74,14 @@ def snapshot(
     usable = np.flatnonzero(np.isfinite(score))
     rank = np.full(len(score), np.nan)
     rank[usable] = rankdata(score[usable])
-    drawn = select(config, score[usable], mean_prob[usable], sample_ids=sample_ids.take(usable))
-    kept = {f"{ratio:g}": np.zeros(len(score), dtype=bool) for ratio in config.ratios}
+    drawn = draw(sampler, rules, score[usable], mean_prob[usable], sample_ids=sample_ids.take(usable))
+    kept = {f"{ratio:g}": np.zeros(len(score), dtype=bool) for ratio in rules.ratios}
     for mask, positions in zip(kept.values(), drawn, strict=True):
         mask[usable[positions]] = True
     return Snapshot(rank, kept)
 
 
-def compare(epoch: int, now: Snapshot, before: Snapshot) -> Row:
+def movement(epoch: int, now: Snapshot, before: Snapshot) -> Row:
     """Return what moved between two snapshots; the correlation is 0 where all scores are equal."""
     both = np.isfinite(now.rank) & np.isfinite(before.rank)
     a, b = now.rank[both], before.rank[both]
@@ -98,7 +99,7 @@ def compare(epoch: int, now: Snapshot, before: Snapshot) -> Row:
 
 
 def settled_at(rows: Sequence[Row], rule: StableConfig, min_epochs: int = 0) -> int | None:
-    """Return the first epoch by which `rule` lets recording stop, after `min_epochs` epochs or more; None for none."""
+    """Return the first epoch after which `rule` lets recording stop, `min_epochs` epochs or more; None: not yet."""
     run = 0
     for row in rows:
         held = row["correlation"] >= rule.correlation and min(row["overlap"].values()) >= rule.overlap

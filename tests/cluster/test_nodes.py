@@ -157,7 +157,7 @@ def test_a_sweep_that_is_submitted_again_goes_on_with_the_trials_that_are_there(
     assert len(after) == 4
     assert before.items() <= after.items()
     best = load_config(Location.of(run_address) / "tune" / "best.yaml")
-    assert 1 <= best.select.c_d <= 12
+    assert 1 <= best.select.options["beta"]["c_d"] <= 12
 
 
 def test_our_own_submit_fails_as_the_job_does(nodes: Nodes, run_address: str) -> None:

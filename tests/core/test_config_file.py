@@ -5,6 +5,7 @@ import yaml
 
 from dualprune.core.config import Config
 from dualprune.core.config_file import dump_config, load_config, make_config
+from dualprune.core.plugins import make_sampler
 from dualprune.errors import ConfigError
 
 
@@ -12,7 +13,8 @@ def test_defaults_are_the_papers() -> None:
     config = load_config()
     assert (config.train.epochs, config.record.epochs, config.score.window) == (200, 30, 10)
     assert (config.train.lr, config.train.weight_decay, config.train.batch_size) == (0.1, 5e-4, 128)
-    assert (config.select.concentration, config.select.scale, config.select.anchor_size) == (16, 15, 10)
+    beta = make_sampler(config).options
+    assert (beta.concentration, beta.scale, beta.anchor_size) == (16, 15, 10)
 
 
 def test_a_file_with_overrides(tmp_path) -> None:

@@ -5,11 +5,10 @@ from decimal import ROUND_HALF_UP, Decimal
 import numpy as np
 import pytest
 import scipy.stats
-from pydantic import ValidationError
 
 from dualprune import selection
 from dualprune.errors import ConfigError, DataError
-from dualprune.selection.engine.ranking import Part
+from dualprune.selection.rows import Rows
 from dualprune.selection.samplers.beta import BetaDraw, beta_parameters
 
 
@@ -38,7 +37,7 @@ def test_every_sampler_keeps_that_many(ratio: float) -> None:
 def test_weights_are_the_density_times_the_score() -> None:
     rng = np.random.default_rng(2)
     score, mean = rng.random(500), rng.random(500)
-    weight = BetaDraw(9.5, 6.5, seed=0).weight(Part.of(score=score, mean_prob=mean))
+    weight = np.exp(BetaDraw(9.5, 6.5).order(Rows.of(score=score, mean_prob=mean)))
     np.testing.assert_allclose(weight, scipy.stats.beta.pdf(mean, 9.5, 6.5) * score, rtol=1e-10)
 
 
@@ -119,7 +118,7 @@ def test_top_k_keeps_the_highest() -> None:
 def test_errors() -> None:
     with pytest.raises(ConfigError, match=r"1.0 is not in \[0, 1\)"):
         selection.top_k([1.0, 2.0], ratio=1.0)
-    with pytest.raises(ValidationError, match="less than 1"):
+    with pytest.raises(ConfigError, match=r"1.2 is not in \[0, 1\)"):
         selection.beta([1.0], [0.5], ratio=1.2)
     with pytest.raises(ConfigError, match="leaves none"):
         selection.random(2, ratio=0.9)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from dualprune import selection
-from dualprune.core.config import SelectConfig
+from dualprune.core.config_file import make_config
 from dualprune.core.hashing import hash_ids, uniform
 
 PLACE = Path(__file__).with_name("golden.json")
@@ -33,7 +33,11 @@ def kept_ids(case: str) -> list[str]:
     mean, spread = uniform(hash_ids(POSITIONS, 100)), uniform(hash_ids(POSITIONS, 101))
     ids = np.array([f"image-{position:04d}" for position in POSITIONS])
     [kept] = selection.select(
-        SelectConfig(**CASES[case]), 0.3 * spread * mean * (1 - mean), mean, sample_ids=ids, labels=POSITIONS % 7
+        make_config({"select": CASES[case]}).select,
+        0.3 * spread * mean * (1 - mean),
+        mean,
+        sample_ids=ids,
+        labels=POSITIONS % 7,
     )
     return ids[kept].tolist()
 

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.stats
 
 from dualprune import selection
-from dualprune.selection.engine.ranking import Part
+from dualprune.selection.rows import Rows
 from dualprune.selection.samplers.beta import BetaDraw
 
 NUM_SEEDS = 2000
@@ -21,7 +21,7 @@ def test_each_sample_is_kept_as_often_as_numpy_keeps_it() -> None:
     anchor = mean[np.argsort(-score)[:3]].mean()
     b = 15 * (1 - anchor) * (1 - 0.6**4)
     weight = scipy.stats.beta.pdf(mean, 16 - b, b) * score
-    np.testing.assert_allclose(BetaDraw(16 - b, b, seed=0).weight(Part.of(score=score, mean_prob=mean)), weight)
+    np.testing.assert_allclose(np.exp(BetaDraw(16 - b, b).order(Rows.of(score=score, mean_prob=mean))), weight)
     ours, numpys = np.zeros(12, dtype=int), np.zeros(12, dtype=int)
     for seed in range(NUM_SEEDS):
         kept = selection.beta(score, mean, ratio=0.6, seed=seed, **facts)

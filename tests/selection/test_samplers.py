@@ -10,11 +10,13 @@ import scipy.stats
 
 from dualprune import selection
 from dualprune.core.config import BalanceConfig, SelectConfig
+from dualprune.core.config_file import make_config
+from dualprune.core.plugins import make_sampler
 from dualprune.errors import ConfigError, DataError
-from dualprune.selection.engine.drawing import Constraints
+from dualprune.selection.engine.drawing import Constraints, DrawRules, Outcome, draw_all
 from dualprune.selection.engine.quotas import allot, stratum_budgets
-from dualprune.selection.engine.ranking import Part
-from dualprune.selection.engine.search import Each
+from dualprune.selection.engine.survey import Each
+from dualprune.selection.rows import Rows
 
 RNG = np.random.default_rng(11)
 SCORE, MEAN = RNG.gamma(2.0, 0.05, 1000), RNG.random(1000)
@@ -71,21 +73,27 @@ def test_budgets_use_up_the_count() -> None:
             assert stratum_budgets(np.array(sizes), count).sum() == count
 
 
+def threshold(**limits: float) -> SelectConfig:
+    return SelectConfig(method="threshold", options={"threshold": limits})
+
+
 def test_a_threshold_keeps_what_lies_within() -> None:
-    config = SelectConfig(method="threshold", min_score=0.05, max_score=0.2)
+    config = threshold(min_score=0.05, max_score=0.2)
     [kept] = selection.select(config, SCORE)
     assert kept.tolist() == np.flatnonzero((SCORE >= 0.05) & (SCORE <= 0.2)).tolist()
     with pytest.raises(ConfigError, match=r"threshold needs one of them"):
         selection.select(SelectConfig(method="threshold"), SCORE)
     with pytest.raises(ConfigError, match=r"no score lies in \[9.0, inf\]; scores go from 0.0"):
-        selection.select(SelectConfig(method="threshold", min_score=9.0), SCORE)
+        selection.select(threshold(min_score=9.0), SCORE)
     with pytest.raises(ConfigError, match=r"3.0 is above select.max_score = 2.0"):
-        selection.select(SelectConfig(method="threshold", min_score=3.0, max_score=2.0), SCORE)
+        selection.select(threshold(min_score=3.0, max_score=2.0), SCORE)
     with pytest.raises(ConfigError, match=r"groups have no quota"):
-        selection.select(SelectConfig(method="threshold", min_score=0.1, balance={"minimum": 1}), SCORE, labels=LABEL)
+        selection.select(
+            threshold(min_score=0.1).model_copy(update={"balance": BalanceConfig(minimum=1)}), SCORE, labels=LABEL
+        )
 
 
-@pytest.mark.parametrize("method", ["beta", "top_k", "random", "stratified"])
+@pytest.mark.parametrize("method", ["beta", "top_k", "random", "ccs"])
 def test_quotas_around_any_sampler(method: str) -> None:
     sizes = np.bincount(LABEL)
     found = kept_per_class(SelectConfig(method=method, ratio=0.7, balance={"quota": "proportional"}))
@@ -145,7 +153,7 @@ def test_quotas_that_cannot_be(balance: dict, message: str) -> None:
 
 
 def test_a_minimum_with_strata_needs_a_quota() -> None:
-    config = SelectConfig(method="stratified", balance={"minimum": 1})
+    config = SelectConfig(method="ccs", balance={"minimum": 1})
     with pytest.raises(ConfigError, match=r"set select.balance.quota to proportional"):
         selection.select(config, SCORE, labels=LABEL)
     with pytest.raises(DataError, match=r"no labels are given"):
@@ -169,19 +177,19 @@ def test_all_ratios_at_once_are_the_ratios_one_by_one() -> None:
         assert kept.tolist() == selection.beta(SCORE, MEAN, ratio=ratio).tolist()
 
 
-def drawn_with(config: SelectConfig, constraints: Constraints) -> tuple[Part, list]:
-    from dualprune.selection.engine.drawing import draw_all
-
-    whole = Part.of(score=SCORE, mean_prob=MEAN, group=LABEL)
+def drawn_with(config: SelectConfig, constraints: Constraints) -> tuple[Rows, list[Outcome]]:
+    whole = Rows.of(score=SCORE, mean_prob=MEAN, group=LABEL)
     each: Each = lambda function: iter([function([whole])])  # noqa: E731
-    return whole, draw_all(each, config, config.ratios, constraints)
+    return whole, draw_all(
+        each, make_sampler(make_config({"select": config.model_dump()})), DrawRules.of(config), constraints
+    )
 
 
-@pytest.mark.parametrize("method", ["random", "top_k", "beta", "stratified"])
+@pytest.mark.parametrize("method", ["random", "top_k", "beta", "ccs"])
 def test_always_and_never(method: str) -> None:
     always, never = np.arange(0, 1000, 13), np.arange(1, 1000, 13)
     whole, [drawn] = drawn_with(SelectConfig(method=method, ratio=0.7), Constraints(always, never))
-    kept = np.flatnonzero(drawn.decision.keeps(whole))
+    kept = np.flatnonzero(drawn.cutoff.keeps(whole))
     assert len(kept) == 300
     assert set(always.tolist()) <= set(kept.tolist())
     assert not set(never.tolist()) & set(kept.tolist())
@@ -196,8 +204,8 @@ def test_inclusion_probabilities_make_totals_free_of_bias() -> None:
     totals, counts = [], np.zeros(1000)
     for seed in range(300):
         whole, [drawn] = drawn_with(SelectConfig(method="beta", ratio=0.7, seed=seed), Constraints())
-        mask = drawn.decision.keeps(whole)
-        chance = drawn.decision.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)[mask]
+        mask = drawn.cutoff.keeps(whole)
+        chance = drawn.cutoff.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)[mask]
         assert ((chance > 0) & (chance <= 1)).all()
         # The heaviest are where a wrong probability shows; a tiny one makes the sum noisy without bias.
         heavy = SCORE[mask] > np.median(SCORE)
@@ -211,7 +219,7 @@ def test_inclusion_probabilities_make_totals_free_of_bias() -> None:
 def test_inclusion_of_random_and_ranked_draws() -> None:
     for method, expected in (("random", 0.3), ("top_k", 1.0)):
         whole, [drawn] = drawn_with(SelectConfig(method=method, ratio=0.7), Constraints())
-        chance = drawn.decision.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)
+        chance = drawn.cutoff.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)
         assert chance.tolist() == [expected] * 1000
 
 

@@ -7,17 +7,19 @@ from scipy.stats import spearmanr
 
 from dualprune import selection
 from dualprune.core.config import SelectConfig, StableConfig
-from dualprune.selection.stability import Row, compare, measured_select, settled_at, snapshot, subsample
+from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.samplers.beta import Beta
+from dualprune.selection.stability import Row, measured_select, movement, settled_at, snapshot, subsample
 
 RANDOM = np.random.default_rng(0)
 SCORE, MEAN = RANDOM.random(500), RANDOM.random(500)
 IDS = np.arange(500) * 3
-SELECT = SelectConfig(ratio=[0.5, 0.9], seed=4)
+SELECT = Beta(), DrawRules((0.5, 0.9), seed=4)
 
 
 def test_the_correlation_is_spearmans_and_the_overlap_that_of_the_selections() -> None:
     moved = SCORE + 0.2 * RANDOM.random(500)
-    row = compare(7, snapshot(SELECT, moved, MEAN, IDS), snapshot(SELECT, SCORE, MEAN, pa.array(IDS)))
+    row = movement(7, snapshot(*SELECT, moved, MEAN, IDS), snapshot(*SELECT, SCORE, MEAN, pa.array(IDS)))
     assert row["epoch"] == 7
     assert row["correlation"] == pytest.approx(spearmanr(moved, SCORE).statistic, abs=1e-6)
     for ratio, num_kept in ((0.5, 250), (0.9, 50)):
@@ -30,19 +32,22 @@ def test_the_correlation_is_spearmans_and_the_overlap_that_of_the_selections() -
 def test_nothing_moves_from_a_set_to_itself_and_samples_without_a_score_take_no_part() -> None:
     score = SCORE.copy()
     score[[3, 77]] = np.nan
-    now = snapshot(SELECT, score, np.where(np.isnan(score), np.nan, MEAN), IDS)
-    assert compare(0, now, now) == {"epoch": 0, "correlation": 1.0, "overlap": {"0.5": 1.0, "0.9": 1.0}}
+    now = snapshot(*SELECT, score, np.where(np.isnan(score), np.nan, MEAN), IDS)
+    assert movement(0, now, now) == {"epoch": 0, "correlation": 1.0, "overlap": {"0.5": 1.0, "0.9": 1.0}}
     assert not now.kept["0.5"][[3, 77]].any()
     assert now.kept["0.5"].sum() == 249
-    equal = snapshot(SELECT, np.full(500, 0.1), MEAN, IDS)
-    assert compare(0, equal, equal)["correlation"] == 0.0
+    equal = snapshot(*SELECT, np.full(500, 0.1), MEAN, IDS)
+    assert movement(0, equal, equal)["correlation"] == 0.0
 
 
 def test_by_what_the_kept_set_is_followed() -> None:
     assert measured_select(SelectConfig(method="random", name="x")) == SelectConfig(method="top_k")
-    assert measured_select(SelectConfig(method="threshold", min_score=0.1)).method == "top_k"
-    followed = measured_select(SelectConfig(method="beta", c_d=5.5, ratio=0.4, always_keep="ids.txt", nested=True))
-    assert followed == SelectConfig(method="beta", c_d=5.5, ratio=0.4)
+    assert (
+        measured_select(SelectConfig(method="threshold", options={"threshold": {"min_score": 0.1}})).method == "top_k"
+    )
+    options = {"beta": {"c_d": 5.5}}
+    given = SelectConfig(method="beta", options=options, ratio=0.4, always_keep="ids.txt", nested=True)
+    assert measured_select(given) == SelectConfig(method="beta", options=options, ratio=0.4)
 
 
 def test_the_samples_looked_at_are_few_and_chosen_by_their_ids_alone() -> None:

@@ -1,27 +1,42 @@
-"""From `config.select` to decisions: which questions are put to the samples, in what order, for all ratios at once."""
+"""From a sampler and its constraints to cutoffs: which passes are made over the samples, for all ratios at once."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dualprune.core.config import SelectConfig
+from dualprune.core.config import BalanceConfig, SelectConfig
 from dualprune.errors import ConfigError
-from dualprune.selection.engine.cells import Ints
-from dualprune.selection.engine.counts import num_kept, some_kept
-from dualprune.selection.engine.question import Decision, Question, Strata, no_positions
-from dualprune.selection.engine.quotas import group_quotas, minimums, stratum_budgets
-from dualprune.selection.engine.search import find_last
-from dualprune.selection.engine.sketch import Sample
+from dualprune.selection.engine.counts import some_kept
+from dualprune.selection.engine.quotas import group_quotas, minimums
+from dualprune.selection.engine.ranks import TOP_BIT, ranks
+from dualprune.selection.engine.search import kth_highest
+from dualprune.selection.engine.spec import Cutoff, DrawSpec, no_positions
 from dualprune.selection.engine.survey import Each, Survey, survey
-from dualprune.selection.sampler import SAMPLERS, Draw, Sampler, Summary
-from dualprune.selection.samplers.plain import ScoreDraw
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import ColumnDraw, Draw, Ints, Sampler, Summary
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DrawRules:
+    """What is drawn, whoever draws: the ratios, the seed of the hashes, quotas of groups, one ratio within another."""
+
+    ratios: tuple[float, ...]
+    seed: int = 0
+    balance: BalanceConfig = field(default_factory=BalanceConfig)
+    nested: bool = False
+
+    @classmethod
+    def of(cls, select: SelectConfig) -> DrawRules:
+        """Return what a configuration says."""
+        return cls(tuple(select.ratios), select.seed, select.balance, select.nested)
 
 
 @dataclass(frozen=True)
@@ -34,206 +49,219 @@ class Constraints:
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """One ratio's decision, with the parameters of the sampler and, by cell, what was drawn of how many."""
+class Outcome:
+    """One ratio's cutoff and, by cell, how many were drawn of how many, forced ones apart."""
 
     ratio: float
     num_samples: int
     num_kept: int
     num_candidates: int
-    decision: Decision
-    parameters: dict[str, Any]
+    cutoff: Cutoff
     cells_drawn: Ints
     cells_candidates: Ints
 
+    @property
+    def draw(self) -> Draw:
+        """The draw, with its parameters."""
+        return self.cutoff.spec.draw
+
 
 def draw_all(
-    each: Each,
-    config: SelectConfig,
-    ratios: Sequence[float],
-    constraints: Constraints,
-    known: Survey | None = None,
-) -> list[Drawn]:
-    """Draw every ratio in the same passes over the samples; with `config.nested`, each from the one before.
+    each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints, known: Survey | None = None
+) -> list[Outcome]:
+    """Draw every ratio in the same passes over the samples; with `rules.nested`, each from the one before.
 
-    `known` is a survey of all samples, where there is one already.
+    `known` is a survey of all samples without constraints, where there is one already.
     """
-    sampler = SAMPLERS[config.method](config)
-    _check(config, sampler)
-    grouped = config.balance.active
-    base = Question(
-        ScoreDraw(config.seed),
-        num_groups=len(constraints.groups) if grouped else 1,
-        forced=constraints.forced,
-        excluded=constraints.excluded,
-        score_range=sampler.score_range,
-    )
-    anchor_size = config.anchor_size if sampler.needs_mean_prob else 0
-    seen = survey(each, base, anchor_size, known)
-    total, anchor, sample = seen.num_samples, seen.anchor(anchor_size), seen.sample
-    if sampler.skipped > 0.0:
-        base = _without_skipped(each, base, sampler, seen)
-        seen = survey(each, base)
-    if sampler.num_strata > 1:
-        base = replace(base, strata=Strata(sampler.num_strata, seen.lowest, seen.highest))
-        seen = survey(each, base)
-    summary = Summary(total, anchor, seen.lowest, seen.highest)
-    work = _Drawing(each, config, constraints, sampler, summary, total, sample)
+    drawing = _Drawing(each, sampler, rules, constraints, known)
     if not sampler.has_ratio:
-        count = int(seen.available.sum())
-        if count == 0:
+        return drawing.draw(rules.ratios[:1])
+    if not rules.nested:
+        return drawing.draw(rules.ratios)
+    done: dict[float, Outcome] = {}
+    for ratio in sorted(set(rules.ratios)):
+        [done[ratio]] = drawing.draw([ratio], [outcome.cutoff for outcome in done.values()])
+    return [done[ratio] for ratio in rules.ratios]
+
+
+def check_reads(sampler: Sampler, there: Sequence[str]) -> None:
+    """Raise a ConfigError where a sampler reads a column that is not among those beside the score."""
+    for column in sampler.reads:
+        if column not in there:
             raise ConfigError(
-                f"select.min_score, select.max_score: no score lies in {list(sampler.score_range)}; scores go from "
-                f"{work.score_bounds(base)}"
+                f"select.method: {sampler.name} with these options needs {column} beside the score, but there is only: "
+                f"{', '.join(there) or 'the score'}; change select.options.{sampler.name}, or use another sampler"
             )
-        return work.draw(base, seen, [1.0 - count / total], [count])
-    if not config.nested:
-        return work.draw(base, seen, ratios, [some_kept(total, ratio) for ratio in ratios])
-    done: dict[float, Drawn] = {}
-    for ratio in sorted(set(ratios)):
-        [done[ratio]] = work.draw(base, seen, [ratio], [some_kept(total, ratio)])
-        base = replace(base, within=(*base.within, done[ratio].decision))
-        seen = survey(each, base)
-    return [done[ratio] for ratio in ratios]
-
-
-def _check(config: SelectConfig, sampler: Sampler) -> None:
-    balance = config.balance
-    if balance.active and not sampler.has_ratio:
-        raise ConfigError(
-            f"select.balance: {config.method} keeps what its limits say, so groups have no quota; use another sampler"
-        )
-    if balance.quota == "none" and balance.minimum and sampler.num_strata > 1:
-        raise ConfigError(
-            f"select.balance.minimum: {config.method} draws a number from each stratum, over all groups together; "
-            "set select.balance.quota to proportional to draw group by group"
-        )
-
-
-def _without_skipped(each: Each, base: Question, sampler: Sampler, seen: Survey) -> Question:
-    """Return the question without the share of samples at one end of the score that is passed over."""
-    candidates = int(seen.available.sum())
-    count = candidates - num_kept(candidates, sampler.skipped)
-    draw = ScoreDraw(base.draw.seed, sampler.skipped_end, seen.lowest, seen.highest)
-    # Who is always kept is not in the way here, and stays where its score puts it.
-    question = replace(base, draw=draw, num_groups=1, forced=no_positions())
-    of = survey(each, question).available if len(base.forced) else np.array([candidates])
-    [last] = find_last(each, [question], [np.array([min(count, int(of[0]))])], [of], seen.sample)
-    return replace(base, without=(Decision(question, last),))
 
 
 class _Drawing:
     """What the draws of all ratios share."""
 
     def __init__(
-        self,
-        each: Each,
-        config: SelectConfig,
-        constraints: Constraints,
-        sampler: Sampler,
-        summary: Summary,
-        total: int,
-        sample: Sample,
+        self, each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints, known: Survey | None
     ) -> None:
-        self._each, self._config, self._constraints = each, config, constraints
-        self._sampler, self._summary, self._total, self._sample = sampler, summary, total, sample
+        self._each, self._sampler, self._rules = each, sampler, rules
+        self._balance, self._groups = rules.balance, constraints.groups
+        if self._balance.active and not sampler.has_ratio:
+            raise ConfigError(
+                f"select.balance: {sampler.name} keeps what its limits say, so groups have no quota; use another "
+                "sampler"
+            )
+        num_groups = len(self._groups) if self._balance.active else 1
+        self._base = DrawSpec(ColumnDraw(), rules.seed, num_groups, constraints.forced, constraints.excluded)
+        self._seen = survey(each, self._base, sampler.num_top, sampler.reads, known)
+        self._cutoffs: dict[Any, Cutoff] = {}
+        # Surveys that a draw's own cells ask for; ratios with equal cells share one.
+        self._surveys: list[tuple[DrawSpec, Survey]] = []
 
-    def draw(self, base: Question, seen: Survey, ratios: Sequence[float], counts: Sequence[int]) -> list[Drawn]:
-        """Return a decision a ratio."""
-        candidates, forced = int(seen.available.sum()), int(seen.forced.sum())
-        draws: list[Draw] = []
-        facts: list[dict[str, Any]] = []
-        for ratio, count in zip(ratios, counts, strict=True):
-            self._check_count(ratio, count, candidates, forced)
-            draw, parameters = self._sampler.draw(ratio, self._summary)
-            draws.append(draw)
-            facts.append(parameters)
-            self._warn(draw, count, candidates, seen.num_positive)
-        questions, available = [replace(base, draw=draw) for draw in draws], seen.available
-        balance = self._config.balance
-        if balance.active and balance.quota == "none":
-            questions = self._promoted(questions, seen, counts)
-            available = np.array([candidates])
+    def draw(self, ratios: Sequence[float], within: Sequence[Cutoff] = ()) -> list[Outcome]:
+        """Draw some ratios in the same passes, from what every one of `within` keeps."""
+        specs, surveys, counts = [], [], []
+        for ratio in ratios:
+            count = some_kept(self._seen.num_samples, ratio) if self._sampler.has_ratio else 0
+            spec = self._spec(ratio, tuple(within))
+            seen = self._sizes(spec)
+            if not self._sampler.has_ratio:
+                count = self._all_of(seen)
+                ratio = 1.0 - count / self._seen.num_samples
+            self._check_count(ratio, count, seen)
+            specs.append(spec)
+            surveys.append(seen)
+            counts.append(count)
+        available = [seen.available for seen in surveys]
+        if self._balance.active and self._balance.quota == "none":
+            specs = self._with_minimums(specs, surveys, counts)
+            available = [np.array([of.sum()]) for of in available]
             wanted = [np.array([count]) for count in counts]
         else:
-            wanted = [self._cell_counts(base, seen, count) for count in counts]
-        lasts = find_last(self._each, questions, wanted, [available] * len(questions), self._sample)
-        forced_of = seen.forced if len(seen.forced) == len(available) else np.array([forced])
-        return [
-            Drawn(
-                ratio,
-                self._total,
-                count,
-                candidates,
-                Decision(question, last),
-                parameters,
-                number - forced_of,
-                available - forced_of,
-            )
-            for ratio, count, question, last, parameters, number in zip(
-                ratios, counts, questions, lasts, facts, wanted, strict=True
-            )
-        ]
+            wanted = [self._budgets(*one) for one in zip(specs, surveys, counts, strict=True)]
+        cutoffs = self._search(specs, wanted, available)
+        outcomes: list[Outcome] = []
+        for cutoff, seen, number, of, count in zip(cutoffs, surveys, wanted, available, counts, strict=True):
+            forced = seen.forced if len(seen.forced) == len(of) else np.array([seen.forced.sum()])
+            total, candidates = self._seen.num_samples, int(of.sum())
+            ratio = ratios[len(outcomes)] if self._sampler.has_ratio else 1.0 - count / total
+            outcomes.append(Outcome(ratio, total, count, candidates, cutoff, number - forced, of - forced))
+            self._warn(outcomes[-1])
+        return outcomes
 
-    def _promoted(self, questions: list[Question], seen: Survey, counts: Sequence[int]) -> list[Question]:
+    def _spec(self, ratio: float, within: tuple[Cutoff, ...]) -> DrawSpec:
+        """Find the sampler's cuts among all candidates, and return its draw with all constraints."""
+        seen = self._seen
+        cuts = []
+        for cut in self._sampler.cuts(ratio, seen.available):
+            key = (cut.column, cut.end, tuple(cut.count.tolist()))
+            if key not in self._cutoffs:
+                # Who is always kept is not in the way here, and stays where the column puts it.
+                spec = replace(
+                    self._base, draw=ColumnDraw(cut.column, cut.end), num_groups=len(cut.count), forced=no_positions()
+                )
+                of = survey(self._each, spec).available if len(self._base.forced) else seen.available
+                of = of if len(of) == len(cut.count) else np.array([of.sum()])
+                [self._cutoffs[key]] = self._search([spec], [np.minimum(cut.count, of)], [of])
+            cuts.append(self._cutoffs[key])
+
+        def beyond(number: int) -> Summary:
+            others = self._sizes(replace(self._base, cuts=(cuts[number],)))
+            return Summary(int(others.available.sum()), others.lowest, others.highest)
+
+        top = tuple(mean for _, _, mean in seen.hardest[: self._sampler.num_top])
+        summary = Summary(int(seen.available.sum()), seen.lowest, seen.highest, top, beyond)
+        return replace(self._base, draw=self._sampler.draw(ratio, summary), cuts=tuple(cuts), within=within)
+
+    def _sizes(self, spec: DrawSpec) -> Survey:
+        """Return a survey of those that take part in a draw."""
+        if not spec.has_own_cells and not spec.within:
+            return self._seen
+        for known, seen in self._surveys:
+            same_cells = known.draw == spec.draw or not (known.has_own_cells or spec.has_own_cells)
+            if same_cells and known.cuts == spec.cuts and known.within == spec.within:
+                return seen
+        self._surveys.append((spec, survey(self._each, spec)))
+        return self._surveys[-1][1]
+
+    def _search(self, specs: Sequence[DrawSpec], wanted: Sequence[Ints], available: Sequence[Ints]) -> list[Cutoff]:
+        return kth_highest(self._each, specs, wanted, available, self._seen.sketch)
+
+    def _with_minimums(
+        self, specs: Sequence[DrawSpec], surveys: Sequence[Survey], counts: Sequence[int]
+    ) -> list[DrawSpec]:
         """Put the best of each group first, so that the least number of each is kept."""
-        names = self._constraints.groups
-        wanted = [
-            np.maximum(seen.forced, minimums(self._config.balance, names, seen.available, count)) for count in counts
-        ]
-        for count, least in zip(counts, wanted, strict=True):
+        if any(spec.draw.num_cells > 1 for spec in specs):
+            raise ConfigError(
+                f"select.balance.minimum: {self._sampler.name} draws a number from each stratum, over all groups "
+                "together; set select.balance.quota to proportional to draw group by group"
+            )
+        wanted = []
+        for seen, count in zip(surveys, counts, strict=True):
+            least = np.maximum(seen.forced, minimums(self._balance, self._groups, seen.available, count))
             if least.sum() > count:
                 raise ConfigError(
                     f"select.always_keep and select.balance.minimum ask for {least.sum()} samples, but only {count} "
                     "are kept; lower the pruning ratio"
                 )
-        lasts = find_last(self._each, questions, wanted, [seen.available] * len(questions), self._sample)
-        return [
-            replace(question, num_groups=1, promoted=(Decision(question, last),))
-            for question, last in zip(questions, lasts, strict=True)
-        ]
+            wanted.append(least)
+        best = self._search(specs, wanted, [seen.available for seen in surveys])
+        return [replace(spec, num_groups=1, first=(cutoff,)) for spec, cutoff in zip(specs, best, strict=True)]
 
-    def _cell_counts(self, base: Question, seen: Survey, count: int) -> Ints:
-        shape = (base.num_groups, base.strata.count)
+    def _budgets(self, spec: DrawSpec, seen: Survey, count: int) -> Ints:
+        shape = (spec.num_groups, spec.draw.num_cells)
         available, forced = seen.available.reshape(shape), seen.forced.reshape(shape)
         quotas = np.array([count])
-        if self._config.balance.active:
-            names = self._constraints.groups
-            quotas = group_quotas(self._config.balance, names, available.sum(1), forced.sum(1), count)
-        budgets = [
-            must + stratum_budgets(sizes - must, int(quota) - int(must.sum()))
-            for sizes, must, quota in zip(available, forced, quotas, strict=True)
-        ]
-        return np.concatenate(budgets)
+        if self._balance.active:
+            quotas = group_quotas(self._balance, self._groups, available.sum(1), forced.sum(1), count)
+        return np.concatenate(
+            [
+                must + spec.draw.budgets(sizes - must, int(quota) - int(must.sum()))
+                for sizes, must, quota in zip(available, forced, quotas, strict=True)
+            ]
+        )
 
-    def _check_count(self, ratio: float, count: int, candidates: int, forced: int) -> None:
+    def _all_of(self, seen: Survey) -> int:
+        if not (count := int(seen.available.sum())):
+            raise ConfigError(f"select.method: {self._sampler.name} keeps none of the samples; widen its limits")
+        return count
+
+    def _check_count(self, ratio: float, count: int, seen: Survey) -> None:
+        candidates, forced = int(seen.available.sum()), int(seen.forced.sum())
+        total = self._seen.num_samples
         if count > candidates:
             raise ConfigError(
-                f"select.ratio: {ratio:g} of {self._total} samples keeps {count}, but only {candidates} may be kept "
-                "(select.never_keep, deduplicate, skip and drop_hardest leave out the others); raise the pruning ratio"
+                f"select.ratio: {ratio:g} of {total} samples keeps {count}, but only {candidates} may be kept "
+                "(select.never_keep, deduplicate and the sampler's skip or drop leave out the others); raise the "
+                "pruning ratio"
             )
         if forced > count:
             raise ConfigError(
-                f"select.always_keep: {forced} samples are always kept, but ratio {ratio:g} of {self._total} samples "
+                f"select.always_keep: {forced} samples are always kept, but ratio {ratio:g} of {total} samples "
                 f"keeps {count}; lower the pruning ratio or shorten the file"
             )
 
-    def _warn(self, draw: Draw, count: int, candidates: int, positive: int) -> None:
-        if draw.chance != "weight" or positive >= count:
+    def _warn(self, outcome: Outcome) -> None:
+        """Say how many were kept without a weight."""
+        if not outcome.draw.weighted or outcome.draw.uniform:
             return
+        partly = (outcome.cells_drawn > 0) & (outcome.cells_drawn < outcome.cells_candidates)
+        if (outcome.cutoff.rank[partly] >= TOP_BIT).all():
+            return
+        count, candidates = outcome.num_kept, outcome.num_candidates
+        positive = sum(self._each(partial(_num_weighted, outcome.cutoff.spec)))
         if positive == 0:
             logger.warning(
                 "%s: all %d candidates have weight zero; the %d kept are the next by score, ties by chance",
-                self._config.method, candidates, count,
+                self._sampler.name, candidates, count,
             )  # fmt: skip
-        else:
+        elif positive < count:
             logger.warning(
                 "%s: %d of %d candidates have weight zero, and only %d have a positive one; the other %d of the %d "
                 "kept are the next by score",
-                self._config.method, candidates - positive, candidates, positive, count - positive, count,
+                self._sampler.name, candidates - positive, candidates, positive, count - positive, count,
             )  # fmt: skip
 
-    def score_bounds(self, base: Question) -> str:
-        """Return the range of all scores, in words."""
-        found = survey(self._each, replace(base, score_range=(-np.inf, np.inf)))
-        return f"{found.lowest:g} to {found.highest:g}"
+
+def _num_weighted(spec: DrawSpec, blocks: Iterable[Rows]) -> int:
+    """Return how many that take part have a weight."""
+    return sum(
+        int(np.count_nonzero((spec.cells(rows)[0] >= 0) & (ranks(spec.draw, rows, spec.seed) >= TOP_BIT)))
+        for rows in blocks
+    )

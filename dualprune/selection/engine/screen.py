@@ -1,7 +1,7 @@
 """Leaves out samples that cannot rank high enough, at a fraction of the price of their ranks.
 
-Samples are kept from some rank on. A bound of a sample's rank that is cheap to make says of most samples that they lie
-below it; only the others are ranked, exactly. A bound may be as loose as it likes: it costs time, never the result.
+Samples are kept from some rank on. A cheap bound of the weight says of most samples that they lie below it; only the
+others are ranked, exactly. A bound may be as loose as it likes: it costs time, never the result.
 """
 
 from __future__ import annotations
@@ -9,61 +9,58 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dualprune.core.compiled import compiled
-from dualprune.selection.engine.question import Decision, Question
-from dualprune.selection.engine.ranking import Part
+from dualprune.selection.engine.ranks import TOP_BIT, rank_key
+from dualprune.selection.engine.spec import Cutoff, DrawSpec, among
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import Floats, Mask, UInts
 
 # Where more samples than this share may rank high enough, the bound has gained too little.
 WORTH_IT = 0.6
 # The arithmetic of keys is exact to about 1e-12 of a weight.
 SLACK = 1.0 + 1e-9
-# A bound below would lose digits, and be multiplied by scores of any size.
-SMALLEST = 1e-290
 
 
-def narrowed(part: Part, questions: Sequence[Question], floors: Sequence[int]) -> Part:
-    """Return the samples of a part that may rank as high as the floor of any of the questions, or all of them."""
-    possible = np.zeros(len(part), dtype=bool)
-    for question, floor in zip(questions, floors, strict=True):
-        may = None if question.promoted else question.draw.possible(part, floor)
+def narrowed(rows: Rows, specs: Sequence[DrawSpec], floors: Sequence[int]) -> Rows:
+    """Return the rows that may rank as high as the floor of any of the draws, or all of them."""
+    possible = np.zeros(len(rows), dtype=bool)
+    for spec, floor in zip(specs, floors, strict=True):
+        may = may_reach(spec, rows, floor)
         if may is None:
-            return part
-        forced = question.forced_among(part)
-        possible |= may if forced is None else may | forced
-        if np.count_nonzero(possible) > WORTH_IT * len(part):
-            return part
-    return part.take(np.flatnonzero(possible))
+            return rows
+        possible |= may
+        if np.count_nonzero(possible) > WORTH_IT * len(rows):
+            return rows
+    return rows.take(np.flatnonzero(possible))
 
 
-def possibly_kept(part: Part, decisions: Sequence[Decision]) -> Part:
-    """Return the samples of a part that any of the decisions may keep, or all of them."""
-    return narrowed(part, [one.question for one in decisions], [one.floor for one in decisions])
+def possibly_kept(rows: Rows, cutoffs: Sequence[Cutoff]) -> Rows:
+    """Return the rows that any of the cutoffs may keep, or all of them."""
+    return narrowed(rows, [one.spec for one in cutoffs], [one.floor for one in cutoffs])
 
 
-def may_reach(
-    hashes: NDArray[np.uint64], score: NDArray[np.float64], mean_prob: NDArray[np.float64], bound: NDArray[np.float64]
-) -> NDArray[np.bool_]:
-    """Return which samples may have a key log(weight) + noise from some key t on, bool [n].
+def may_reach(spec: DrawSpec, rows: Rows, floor: int) -> Mask | None:
+    """Return which rows may rank from `floor` on, bool [n]; None where all may.
 
-    `bound` [bins] is the highest weight / score of any mean_prob in each of as many parts of [0, 1], over exp(t).
-    With noise = -log(-log u) of the uniform number u, such a key needs -log u <= weight / exp(t).
+    A key log(weight) + noise from t on needs -log u <= weight / exp(t), as noise = -log(-log u) of a uniform number u.
     """
-    result: NDArray[np.bool_] = _may_reach(hashes, score, mean_prob, np.maximum(bound * SLACK, SMALLEST))
-    return result
+    if spec.first or not spec.draw.weighted or floor < TOP_BIT:
+        return None
+    bound = spec.draw.bound(rows, float(rank_key(np.array([floor], dtype=np.uint64))[0]))
+    if bound is None:
+        return None
+    may: Mask = _may_reach(rows.hash(spec.seed), bound)
+    forced = among(spec.forced, rows)
+    return may if forced is None else may | forced
 
 
 @compiled
-def _may_reach(
-    hashes: NDArray[np.uint64], score: NDArray[np.float64], mean_prob: NDArray[np.float64], bound: NDArray[np.float64]
-) -> NDArray[np.bool_]:
+def _may_reach(hashes: UInts, bound: Floats) -> Mask:
     may = np.empty(len(hashes), dtype=np.bool_)
-    bins = len(bound)
     for i in range(len(hashes)):
         # 1 - u, exactly; -log u is no less than the first terms of its series.
         rest = (4503599627370495.5 - np.float64(np.int64(hashes[i] >> np.uint64(12)))) * 2.0**-52
         least = rest * (1.0 + rest * (0.5 + rest * (1.0 / 3.0 + rest * 0.25)))
-        place = max(0, min(int(mean_prob[i] * bins), bins - 1))
-        may[i] = not least > bound[place] * score[i]
+        may[i] = not least > bound[i] * SLACK
     return may

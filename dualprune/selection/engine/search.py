@@ -1,112 +1,221 @@
-"""Answers questions about samples that lie in parts, in a few passes; the caller never holds more than some of them."""
+"""Finds the k highest ranks of every cell when the samples lie in buckets, in a few passes over them.
+
+The last kept sample of a cell is looked for between two ends. A pass counts the samples above and between them, and
+brings back those between, or some of them by chance where they are many; from these come the next, closer ends. The
+first ends follow from a sketch, so that one pass is usually enough. Ends that were set too close are found out by the
+counts: they cost passes, never the result.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
-from dualprune.selection.engine.cells import Ints, Last, Search
-from dualprune.selection.engine.question import Question
-from dualprune.selection.engine.ranking import Part
+from dualprune.core.compiled import compiled
+from dualprune.selection.engine.ranks import HIGHEST
 from dualprune.selection.engine.screen import narrowed
-from dualprune.selection.engine.sketch import Sample, guess
+from dualprune.selection.engine.sketch import Sketch
+from dualprune.selection.engine.spec import Cutoff, DrawSpec
 from dualprune.selection.engine.survey import Each
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import Ints, Mask, UInts
 
-# So many samples in doubt, of all questions together, are looked at one by one.
+# About this many samples, of all draws together, are brought back by a pass; twice as many by each further one.
 FEW = 1 << 19
+# Ends lie this many standard deviations to both sides: they are too close once in 2 000 times.
+DEVIATIONS = 3.5
 
 
-def find_last(
-    each: Each, questions: Sequence[Question], wanted: Sequence[Ints], available: Sequence[Ints], sample: Sample
-) -> list[Last]:
-    """Return, for each question, the last sample of each cell that is kept when `wanted` [C] of `available` [C] are."""
-    lasts = [Last.trivial(number) for number in wanted]
-    left = [
-        n for n, (number, of) in enumerate(zip(wanted, available, strict=True)) if ((number > 0) & (number < of)).any()
-    ]
-    # What a sample tells is wrong once in a while; the second search goes without.
-    for known in (sample, Sample()):
-        if left:
-            guesses = {n: guess(questions[n], wanted[n], available[n], known) for n in left}
-            few = FEW // len(left)
-            searches = {n: Search.start(wanted[n], available[n], guesses[n], few) for n in left}
-            _refine(each, questions, searches, few)
-            left = _settle(each, questions, searches, lasts, narrow=len(known) > 0)
-    assert not left, "a search without a guess finds the last kept samples"
-    return lasts
+class Found(NamedTuple):
+    """Samples between the ends, or some of them by chance, and of all samples [C] how many lie above and between."""
+
+    cell: Ints
+    rank: UInts
+    hash: UInts
+    position: Ints
+    above: Ints
+    between: Ints
+
+    @classmethod
+    def joined(cls, found: Sequence[Found]) -> Found:
+        """Return what several buckets brought back."""
+        *columns, above, between = zip(*found, strict=True)
+        cell, rank, hash_, position = (np.concatenate(column) for column in columns)
+        return cls(cell, rank, hash_, position, np.sum(above, axis=0), np.sum(between, axis=0))
 
 
-def _refine(each: Each, questions: Sequence[Question], searches: dict[int, Search], few: int) -> None:
-    """Go down until few samples of each question are in doubt."""
-    while coarse := {n: search for n, search in searches.items() if search.num_left > few and search.refinable}:
-        work = partial(_histograms, [questions[n] for n in coarse], list(coarse.values()))
-        sums = [np.zeros((len(search.wanted), search.num_bins), dtype=np.int64) for search in coarse.values()]
-        for found in each(work):
-            for whole, histogram in zip(sums, found, strict=True):
-                whole += histogram
-        for search, histogram in zip(coarse.values(), sums, strict=True):
-            search.refine(histogram)
+@dataclass
+class Bracket:
+    """The ends, low … high, as rank and hash; for `active` cells, `count` samples lie between them, or about so many.
 
-
-def _histograms(questions: list[Question], searches: list[Search], parts: Iterable[Part]) -> list[NDArray[np.int64]]:
-    sums = [np.zeros((len(search.wanted), search.num_bins), dtype=np.int64) for search in searches]
-    for part in parts:
-        for question, search, into in zip(questions, searches, sums, strict=True):
-            rank, cell = question.standing(part)
-            search.count(rank, part.hash(question.draw.seed) if search.by_hash.any() else None, cell, into)
-    # Most bins of one bucket hold less than 2^32, and this travels.
-    return [whole.astype(np.uint32) if whole.max(initial=0) < 1 << 32 else whole for whole in sums]
-
-
-def _settle(
-    each: Each, questions: Sequence[Question], searches: dict[int, Search], lasts: Sequence[Last], *, narrow: bool
-) -> list[int]:
-    """Enter the last kept samples, and return the questions where they are not among those in doubt.
-
-    With `narrow`, samples that lie below those in doubt are passed over unranked.
+    `wanted` of `available` samples are kept. All are arrays [C].
     """
-    found = list(each(partial(_doubtful, [questions[n] for n in searches], list(searches.values()), narrow)))
-    missed = []
-    for place, (n, search) in enumerate(searches.items()):
-        cell, rank, hash_, position = (
-            np.concatenate([rows[place][column] for rows, _, _ in found]) for column in range(4)
+
+    wanted: Ints
+    available: Ints
+    active: Mask
+    count: Ints
+    low: UInts
+    low_hash: UInts
+    high: UInts
+    high_hash: UInts
+
+    @classmethod
+    def of_all(cls, wanted: Ints, available: Ints) -> Bracket:
+        """Return ends with everything between them; cells that keep none or all are decided already."""
+        zeros, tops = np.zeros(len(wanted), dtype=np.uint64), np.full(len(wanted), HIGHEST)
+        active = (wanted > 0) & (wanted < available)
+        return cls(wanted, available, active, available.copy(), zeros, zeros.copy(), tops, tops.copy())
+
+    def narrow(self, cells: Mask, wanted: Ints, count: Ints, cell: Ints, rank: UInts, hash_: UInts) -> None:
+        """Move the ends of `cells` closer, by some of the `count` samples between them, `wanted` of which are kept."""
+        order = np.lexsort((hash_, rank, cell))
+        order = order[np.searchsorted(cell[order], 0) :]
+        cell, rank, hash_ = cell[order], rank[order], hash_[order]
+        starts = np.searchsorted(cell, np.arange(len(wanted)))
+        sizes = np.bincount(cell, minlength=len(wanted))
+        # Among some of them, the number below the last kept one is binomial.
+        share = 1.0 - wanted / np.maximum(count, 1)
+        slack = DEVIATIONS * np.sqrt(sizes * np.abs(share * (1.0 - share))) + 1.0
+        below = np.minimum(np.floor(sizes * share - slack).astype(np.int64), sizes - 1)
+        above = np.maximum(np.ceil(sizes * share + slack).astype(np.int64), 0)
+        up, down = cells & (below >= 0), cells & (above < sizes)
+        at_low, at_high = (starts + below)[up], (starts + above)[down]
+        self.low[up], self.high[down] = rank[at_low], rank[at_high]
+        # Hashes are made only where one rank is shared by more than are wanted.
+        tied = self.low == self.high
+        self.low_hash[up] = np.where(tied[up], hash_[at_low], np.uint64(0))
+        self.high_hash[down] = np.where(tied[down], hash_[at_high], HIGHEST)
+        low = (rank > self.low[cell]) | ((rank == self.low[cell]) & (hash_ >= self.low_hash[cell]))
+        high = (rank < self.high[cell]) | ((rank == self.high[cell]) & (hash_ <= self.high_hash[cell]))
+        inside = np.bincount(cell[low & high], minlength=len(wanted))
+        estimate = np.ceil(inside / np.maximum(sizes, 1) * count).astype(np.int64)
+        self.count = np.where(cells, np.where(sizes > 0, estimate, count), self.count)
+
+    def advance(self, found: Found, is_whole: bool, cutoff: Cutoff) -> None:
+        """Take what a pass has brought back: `is_whole`, or some by chance. Cells that are decided enter the cutoff."""
+        left = self.wanted - found.above
+        too_low = self.active & (left < 1)
+        # The first not kept sample is wanted, too.
+        too_high = self.active & ~too_low & (left + ((self.low > 0) | (self.low_hash > 0)) > found.between)
+        right = self.active & ~too_low & ~too_high
+        if is_whole:
+            order = np.argsort(found.cell, kind="stable")
+            starts = np.searchsorted(found.cell[order], np.arange(len(left) + 1))
+            for c in np.flatnonzero(right):
+                _settle(cutoff, int(c), int(left[c]), found, order[starts[c] : starts[c + 1]])
+            self.active &= ~right
+        else:
+            self.narrow(right, left, found.between, found.cell, found.rank, found.hash)
+        self.low, self.low_hash = (
+            np.where(too_low, high, np.where(too_high, np.uint64(0), low))
+            for low, high in ((self.low, self.high), (self.low_hash, self.high_hash))
         )
-        wanted = search.total - np.sum([above[place] for _, above, _ in found], axis=0)
-        below = np.max([lower[place] for _, _, lower in found], axis=0)
-        order = np.argsort(cell, kind="stable")
-        starts = np.searchsorted(cell[order], np.arange(len(wanted) + 1))
-        # The first not kept one is wanted, too: below those in doubt it is not known where some were passed over.
-        if ((wanted < 1) | (wanted + narrow > np.diff(starts)))[search.active].any():
-            missed.append(n)
-            continue
-        for c in np.flatnonzero(search.active):
-            rows = order[starts[c] : starts[c + 1]]
-            lasts[n].settle(int(c), int(wanted[c]), rank[rows], hash_[rows], position[rows], below[c])
-    return missed
+        self.high, self.high_hash = (np.where(too_low, HIGHEST, high) for high in (self.high, self.high_hash))
+        self.count = np.where(too_low, found.above, np.where(too_high, self.available - found.above, self.count))
+
+    def between(self, rank: UInts, hash_: UInts | None, cell: Ints, above: Ints, between: Ints) -> Ints:
+        """Return which rows lie between the ends; adds to [C] how many lie above and between."""
+        numbers = np.empty(len(rank), dtype=np.int64)
+        ends = (self.active, self.low, self.low_hash, self.high, self.high_hash)
+        count = _between(rank, rank if hash_ is None else hash_, cell, *ends, numbers, above, between)
+        return numbers[:count]
+
+    @property
+    def by_hash(self) -> bool:
+        """Whether hashes tell on which side of an end a sample lies."""
+        return bool((self.active & ((self.low_hash > 0) | (self.high_hash < HIGHEST))).any())
 
 
-def _doubtful(questions: list[Question], searches: list[Search], narrow: bool, parts: Iterable[Part]) -> Any:
-    collected: list[list[tuple[Any, ...]]] = [[] for _ in searches]
-    above = [np.zeros(len(search.wanted), dtype=np.int64) for search in searches]
-    below = [np.zeros(len(search.wanted), dtype=np.uint64) for search in searches]
-    floors = [search.floor for search in searches]
-    for whole in parts:
-        part = narrowed(whole, questions, floors) if narrow else whole
-        for n, (question, search) in enumerate(zip(questions, searches, strict=True)):
-            rank, cell = question.standing(part)
-            by_hash = part.hash(question.draw.seed) if search.by_hash.any() else None
-            rows = search.in_doubt(rank, by_hash, cell, above[n], below[n])
-            if len(rows):
-                hash_ = part.hash(question.draw.seed)[rows]
-                collected[n].append((cell[rows], rank[rows], hash_, part.position[rows]))
-    return [_joined(columns) for columns in collected], above, below
+def kth_highest(
+    each: Each, specs: Sequence[DrawSpec], wanted: Sequence[Ints], available: Sequence[Ints], sketch: Sketch
+) -> list[Cutoff]:
+    """Return the cutoff of each draw that keeps `wanted` [C] of its `available` [C] samples."""
+    cutoffs = [Cutoff.trivial(spec, number) for spec, number in zip(specs, wanted, strict=True)]
+    brackets = [Bracket.of_all(number, of) for number, of in zip(wanted, available, strict=True)]
+    if len(sketch):
+        for spec, bracket in zip(specs, brackets, strict=True):
+            if bracket.active.any():
+                rows = sketch.rows(spec.seed)
+                rank, cell = spec.standing(rows)
+                bracket.narrow(bracket.active, bracket.wanted, bracket.available, cell, rank, rows.hash(spec.seed))
+    few = FEW
+    while todo := [n for n, bracket in enumerate(brackets) if bracket.active.any()]:
+        expected = sum(int(brackets[n].count[brackets[n].active].sum()) for n in todo)
+        # A power of two: who is brought back is told by so many bits of the hash.
+        step = 1 << max(0, -(-expected // few) - 1).bit_length()
+        work = partial(_look, [specs[n] for n in todo], [brackets[n] for n in todo], step)
+        for n, found in zip(todo, zip(*each(work), strict=True), strict=True):
+            brackets[n].advance(Found.joined(found), step == 1, cutoffs[n])
+        few *= 2
+    return cutoffs
 
 
-def _joined(columns: list[tuple[Any, ...]]) -> tuple[NDArray[Any], ...]:
+def _look(specs: list[DrawSpec], brackets: list[Bracket], step: int, blocks: Iterable[Rows]) -> list[Found]:
+    counts = [np.zeros((2, len(bracket.wanted)), dtype=np.int64) for bracket in brackets]
     kinds = (np.int64, np.uint64, np.uint64, np.int64)
-    empty = [tuple(np.zeros(0, dtype=kind) for kind in kinds)]
-    return tuple(np.concatenate(values) for values in zip(*(columns or empty), strict=True))
+    columns: list[list[tuple[Any, ...]]] = [[tuple(np.zeros(0, dtype=kind) for kind in kinds)] for _ in brackets]
+    floors = [int(bracket.low[bracket.active].min()) for bracket in brackets]
+    for whole in blocks:
+        rows = narrowed(whole, specs, floors)
+        for spec, bracket, count, into in zip(specs, brackets, counts, columns, strict=True):
+            rank, cell = spec.standing(rows)
+            numbers = bracket.between(rank, rows.hash(spec.seed) if bracket.by_hash else None, cell, *count)
+            if not len(numbers):
+                continue
+            some = rows.take(numbers)
+            hash_, position = some.hash(spec.seed), some.position
+            if step > 1:
+                chosen = np.flatnonzero(hash_ & np.uint64(step - 1) == 0)
+                numbers, hash_, position = numbers[chosen], hash_[chosen], position[chosen]
+            into.append((cell[numbers], rank[numbers], hash_, position))
+    return [
+        Found(*(np.concatenate(column) for column in zip(*into, strict=True)), *count)
+        for into, count in zip(columns, counts, strict=True)
+    ]
+
+
+@compiled
+def _between(
+    rank: UInts,
+    hash_: UInts,
+    cell: Ints,
+    active: Mask,
+    low: UInts,
+    low_hash: UInts,
+    high: UInts,
+    high_hash: UInts,
+    numbers: Ints,
+    above: Ints,
+    between: Ints,
+) -> int:
+    found = 0
+    for row in range(len(rank)):
+        c = cell[row]
+        if c < 0 or not active[c]:
+            continue
+        value = rank[row]
+        if value > high[c] or (value == high[c] and hash_[row] > high_hash[c]):
+            above[c] += 1
+        elif value > low[c] or (value == low[c] and hash_[row] >= low_hash[c]):
+            between[c] += 1
+            numbers[found] = row
+            found += 1
+    return found
+
+
+def _settle(cutoff: Cutoff, cell: int, wanted: int, found: Found, numbers: Ints) -> None:
+    """Enter the last of `wanted` samples of a cell, given all that lie between its ends."""
+    rank, hash_, position = found.rank[numbers], found.hash[numbers], found.position[numbers]
+    # Whole sorting costs ten times as much, and ties are few.
+    last_rank = np.partition(rank, len(rank) - wanted)[len(rank) - wanted]
+    tied, under = np.flatnonzero(rank == last_rank), rank[rank < last_rank]
+    tied = tied[np.lexsort((position[tied], ~hash_[tied]))]
+    place = wanted - 1 - np.count_nonzero(rank > last_rank)
+    last = tied[place]
+    cutoff.rank[cell], cutoff.hash[cell], cutoff.position[cell] = last_rank, hash_[last], position[last]
+    cutoff.next_rank[cell] = last_rank if place + 1 < len(tied) else under.max(initial=0)

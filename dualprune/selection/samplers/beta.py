@@ -10,112 +10,87 @@ With anchor = mean μ of the 10 samples of the highest score, r the pruning rati
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from pydantic import Field, PositiveFloat, PositiveInt
 
 from dualprune.core.compiled import compiled
-from dualprune.core.config import SelectConfig
-from dualprune.errors import DataError
-from dualprune.selection.engine.ranking import TOP_BIT, Part, key_rank, rank_key, weighted_rank
-from dualprune.selection.engine.screen import may_reach
-from dualprune.selection.sampler import SAMPLERS, Chance, Sampler, Summary
+from dualprune.core.section import Section
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import SAMPLERS, Draw, Floats, Sampler, Summary
 
 SMALLEST = 1e-6
 # Parts of [0, 1] in which the density is bounded: so few that the bounds stay in the nearest cache.
 BINS = 2048
+# A bound below would lose digits, and be multiplied by scores of any size.
+SMALLEST_BOUND = 1e-290
 
 
 @dataclass(frozen=True)
-class BetaDraw:
-    """Beta sampling with its a and b; the keys of scores up to `highest` lie near its logarithm."""
+class BetaDraw(Draw):
+    """Beta sampling with its a and b."""
+
+    weighted: ClassVar[bool] = True
 
     a: float
     b: float
-    seed: int
-    highest: float = 1.0
-    chance: Chance = "weight"
+    parameters: Mapping[str, Any] = field(default_factory=dict)
 
-    def rank(self, part: Part) -> NDArray[np.uint64]:
-        """Rank by weighted sampling without replacement."""
-        return weighted_rank(part, self.log_weight(part), self.seed)
-
-    def possible(self, part: Part, floor: int) -> NDArray[np.bool_] | None:
-        """Return which samples may rank from `floor` on, by the density's highest value near their mean_prob."""
-        if floor < TOP_BIT or part.mean_prob is None:
-            return None
-        bound = _highest_densities(self.a, self.b, floor)
-        return may_reach(part.hash(self.seed), part.score, part.mean_prob, bound)
-
-    def weight(self, part: Part) -> NDArray[np.float64]:
-        """Return BetaPDF(mean_prob; a, b) · score; 0 where the score is not positive."""
-        return np.exp(self.log_weight(part))
-
-    def log_weight(self, part: Part) -> NDArray[np.float64]:
+    def order(self, rows: Rows) -> Floats:
         """Return log(BetaPDF(mean_prob; a, b) · score), float64 [n]; -inf where the score is not positive."""
-        if part.mean_prob is None:
-            raise DataError("beta needs mean_prob beside the score; use another sampler, or a score that has it")
-        log_mean = part.once(("log mean",), lambda: np.log(_inside(part.mean_prob)))
-        log_rest = part.once(("log rest",), lambda: np.log1p(-_inside(part.mean_prob)))
-        log_score = part.once(("log score",), lambda: _log(part.score))
-        result: NDArray[np.float64] = _log_weight(
-            self.a, self.b, _log_beta(self.a, self.b), log_mean, log_rest, log_score
-        )
+        log_mean = rows.once(("log mean",), lambda: np.log(_inside(rows.mean_prob)))
+        log_rest = rows.once(("log rest",), lambda: np.log1p(-_inside(rows.mean_prob)))
+        log_score = rows.once(("log score",), lambda: _log(rows.score))
+        result: Floats = _log_weight(self.a, self.b, _log_beta(self.a, self.b), log_mean, log_rest, log_score)
         return result
 
-    def focus(self) -> tuple[int, int]:
-        """Return the range of keys from 88 below to 40 above the logarithm of the highest score."""
-        centre = math.log(self.highest) if self.highest > 0.0 else 0.0
-        low, high = (int(rank) for rank in key_rank(np.array([centre - 88.0, centre + 40.0])))
-        return low, high
+    def bound(self, rows: Rows, floor: float) -> Floats:
+        """Return the score times the density's highest value near mean_prob, over exp(floor)."""
+        bound: Floats = _bound(rows.mean_prob, rows.score, _highest_densities(self.a, self.b, floor))
+        return bound
 
 
-def _log_beta(a: float, b: float) -> float:
-    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
+@SAMPLERS.register("beta")
+class Beta(Sampler):
+    """A draw by BetaPDF(mean_prob; a, b) · score, which moves to easier samples as the ratio grows."""
 
+    class Options(Section):
+        """The constants of the method."""
 
-@lru_cache(maxsize=64)
-def _highest_densities(a: float, b: float, floor: int) -> NDArray[np.float64]:
-    """Return the highest BetaPDF(·; a, b) in each of BINS equal parts of [0, 1], over exp(key of the rank `floor`)."""
-    edges = _inside(np.linspace(0.0, 1.0, BINS + 1))
-    logs = (a - 1.0) * np.log(edges) + (b - 1.0) * np.log1p(-edges)
-    highest = np.maximum(logs[:-1], logs[1:])
-    # Between its edges a part is higher only where the density's one peak is.
-    if a > 1.0 and b > 1.0:
-        peak = (a - 1.0) / (a + b - 2.0)
-        at = min(int(peak * BINS), BINS - 1)
-        highest[at] = max(highest[at], (a - 1.0) * math.log(peak) + (b - 1.0) * math.log1p(-peak))
-    key = float(rank_key(np.array([floor], dtype=np.uint64))[0])
-    with np.errstate(over="ignore"):
-        return np.exp(highest - _log_beta(a, b) - key)
+        baseline: ClassVar[Mapping[str, Any]] = {
+            "c_d": 4.0,
+            "exponent": "c_d",
+            "concentration": 16.0,
+            "scale": 15.0,
+            "anchor_size": 10,
+        }
 
+        c_d: PositiveFloat = Field(4.0, description="The data set's constant in the exponent of the ratio.")
+        exponent: Literal["c_d", "2+c_d"] = Field("c_d", description="Exponent of the ratio.")
+        concentration: PositiveFloat = Field(16.0, description="The sum a + b.")
+        scale: PositiveFloat = Field(15.0, description="The factor of b.")
+        anchor_size: PositiveInt = Field(10, description="The anchor is the mean of this many highest-scored samples.")
 
-def _inside(mean_prob: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the values moved off 0 and 1, where logarithms end."""
-    return np.clip(mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The mean probability."""
+        return ("mean_prob",)
 
+    @property
+    def num_top(self) -> int:
+        """The samples that make the anchor."""
+        return int(self.options.anchor_size)
 
-def _log(score: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore"):
-        return np.log(np.maximum(score, 0.0))
-
-
-@compiled
-def _log_weight(
-    a: float,
-    b: float,
-    log_beta: float,
-    log_mean: NDArray[np.float64],
-    log_rest: NDArray[np.float64],
-    log_score: NDArray[np.float64],
-) -> NDArray[np.float64]:
-    result = np.empty(len(log_mean))
-    for i in range(len(log_mean)):
-        result[i] = (a - 1.0) * log_mean[i] + (b - 1.0) * log_rest[i] - log_beta + log_score[i]
-    return result
+    def draw(self, ratio: float, summary: Summary) -> BetaDraw:
+        """Return the draw for a ratio; its parameters are the options, the anchor, a and b."""
+        options = self.options
+        anchor = float(np.mean(summary.top_mean_prob))
+        a, b = beta_parameters(anchor, ratio, options.c_d, options.exponent, options.concentration, options.scale)
+        return BetaDraw(a, b, {**options.model_dump(), "anchor": anchor, "a": a, "b": b})
 
 
 def beta_parameters(
@@ -128,25 +103,47 @@ def beta_parameters(
     return concentration - b, b
 
 
-@SAMPLERS.register("beta")
-class Beta(Sampler):
-    """Beta sampling as configured."""
+def _log_beta(a: float, b: float) -> float:
+    return math.lgamma(a) + math.lgamma(b) - math.lgamma(a + b)
 
-    needs_mean_prob = True
 
-    def __init__(self, config: SelectConfig) -> None:
-        self._config = config
+@lru_cache(maxsize=64)
+def _highest_densities(a: float, b: float, floor: float) -> Floats:
+    """Return the highest BetaPDF(·; a, b) in each of BINS equal parts of [0, 1], over exp(floor)."""
+    edges = _inside(np.linspace(0.0, 1.0, BINS + 1))
+    logs = (a - 1.0) * np.log(edges) + (b - 1.0) * np.log1p(-edges)
+    highest = np.maximum(logs[:-1], logs[1:])
+    # Between its edges a part is higher only where the density's one peak is.
+    if a > 1.0 and b > 1.0:
+        peak = (a - 1.0) / (a + b - 2.0)
+        at = min(int(peak * BINS), BINS - 1)
+        highest[at] = max(highest[at], (a - 1.0) * math.log(peak) + (b - 1.0) * math.log1p(-peak))
+    with np.errstate(over="ignore"):
+        return np.maximum(np.exp(highest - _log_beta(a, b) - floor), SMALLEST_BOUND)
 
-    def draw(self, ratio: float, summary: Summary) -> tuple[BetaDraw, dict[str, Any]]:
-        """Return the draw for a ratio and its parameters: c_d, exponent, constants, anchor, a, b."""
-        config = self._config
-        constants = {
-            "c_d": config.c_d,
-            "exponent": config.exponent,
-            "concentration": config.concentration,
-            "scale": config.scale,
-        }
-        anchor = summary.anchor
-        a, b = beta_parameters(anchor, ratio, **constants)  # type: ignore[arg-type]
-        facts = {**constants, "anchor_size": config.anchor_size, "anchor": anchor, "a": a, "b": b}
-        return BetaDraw(a, b, config.seed, summary.highest), facts
+
+def _inside(mean_prob: Floats) -> Floats:
+    """Return the values moved off 0 and 1, where logarithms end."""
+    return np.clip(mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
+
+
+def _log(score: Floats) -> Floats:
+    with np.errstate(divide="ignore"):
+        return np.log(np.maximum(score, 0.0))
+
+
+@compiled
+def _bound(mean_prob: Floats, score: Floats, highest: Floats) -> Floats:
+    result = np.empty(len(score))
+    bins = len(highest)
+    for i in range(len(score)):
+        result[i] = highest[max(0, min(int(mean_prob[i] * bins), bins - 1))] * score[i]
+    return result
+
+
+@compiled
+def _log_weight(a: float, b: float, log_beta: float, log_mean: Floats, log_rest: Floats, log_score: Floats) -> Floats:
+    result = np.empty(len(log_mean))
+    for i in range(len(log_mean)):
+        result[i] = (a - 1.0) * log_mean[i] + (b - 1.0) * log_rest[i] - log_beta + log_score[i]
+    return result

@@ -10,9 +10,11 @@ import numpy as np
 import pyarrow as pa
 
 from dualprune.core.config import Config
+from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex
-from dualprune.selection.stability import Row, Snapshot, compare, measured_select, settled_at, snapshot, subsample
+from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.stability import Row, Snapshot, measured_select, movement, settled_at, snapshot, subsample
 from dualprune.stages.score.running import RunningScores
 from dualprune.training import collectives
 
@@ -36,6 +38,7 @@ class StabilityWatch:
         self._min_epochs = max(method.min_epochs for method in scores.methods.values())
         self._stop_epochs = config.score.epochs or 0
         self._select = measured_select(config.select)
+        self._sampler = make_sampler(config.model_copy(update={"select": self._select}))
         self._chosen: dict[int, np.ndarray] = {}
         ids: dict[int, pa.Array] = {}
         for bucket in collectives.owned_buckets(index):
@@ -59,9 +62,9 @@ class StabilityWatch:
         mine = {bucket: self._scores.of_rows(self._method, bucket, rows) for bucket, rows in self._chosen.items()}
         score, mean_prob = (np.concatenate(column) for column in zip(*_everyones(mine), strict=True))
         if collectives.rank() == 0:
-            now = snapshot(self._select, score, mean_prob, self._ids)
+            now = snapshot(self._sampler, DrawRules.of(self._select), score, mean_prob, self._ids)
             if len(self._before) == self._rule.lag:
-                self.rows.append(compare(epoch, now, self._before[0]))
+                self.rows.append(movement(epoch, now, self._before[0]))
                 self.settled = settled_at(self.rows, self._rule, self._stop_epochs)
                 self._save()
                 logger.info("epoch %d: %s", epoch, self.words())

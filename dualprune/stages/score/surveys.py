@@ -13,23 +13,24 @@ import numpy as np
 import pyarrow as pa
 
 from dualprune.core.storage import Location
-from dualprune.selection.engine.question import Question
-from dualprune.selection.engine.ranking import Part
-from dualprune.selection.engine.sketch import Sample
+from dualprune.selection.engine.sketch import Sketch
+from dualprune.selection.engine.spec import DrawSpec
 from dualprune.selection.engine.survey import Survey
-from dualprune.selection.samplers.plain import ScoreDraw
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import ColumnDraw
 
 SURVEY = "_survey.parquet"
 # More than any anchor of a Beta is likely to be made of; selections that ask for more look themselves.
 NUM_HARDEST = 100
-FACTS = ("num_hardest", "num_samples", "num_positive", "lowest", "highest", "hardest")
+READS = ("mean_prob",)
+FACTS = ("num_hardest", "num_samples", "lowest", "highest", "hardest")
 COLUMNS = {"position": pa.int64(), "id_bits": pa.uint64(), "score": pa.float64(), "mean_prob": pa.float64()}
-ALL = Question(ScoreDraw(0))
+ALL = DrawSpec(ColumnDraw(), 0)
 
 
 def survey_of_scores(tables: Iterable[pa.Table] = ()) -> Survey:
     """Return a survey of rows of score files."""
-    survey = Survey.begin(num_hardest=NUM_HARDEST)
+    survey = Survey.begin(num_hardest=NUM_HARDEST, reads=READS)
     for table in tables:
         add_scores(survey, table)
     return survey
@@ -38,26 +39,26 @@ def survey_of_scores(tables: Iterable[pa.Table] = ()) -> Survey:
 def add_scores(survey: Survey, table: pa.Table) -> None:
     """Add rows of a score file to a survey."""
     columns = {name: table[name].to_numpy() for name in ("position", "score", "mean_prob")}
-    survey.look(ALL, Part.of(sample_id=table["sample_id"], **columns))
+    survey.look(ALL, Rows.of(sample_id=table["sample_id"], **columns))
 
 
 def write_survey(survey: Survey, file: Location) -> None:
     """Write a survey of scores."""
-    facts = json.dumps({name: getattr(survey, name) for name in FACTS} | {"step": survey.sample.step})
-    columns = survey.sample.columns or {name: [] for name in COLUMNS}
+    facts = json.dumps({name: getattr(survey, name) for name in FACTS} | {"step": survey.sketch.step})
+    columns = survey.sketch.columns or {name: [] for name in COLUMNS}
     schema = pa.schema(COLUMNS, metadata={"survey": facts})
     file.write_table(pa.table({name: columns[name] for name in COLUMNS}, schema=schema))
 
 
 def read_survey(file: Location) -> Survey:
-    """Return the survey that a file holds."""
+    """Return the survey that a file holds; facts of older versions that are not asked for any more are passed over."""
     table = file.read_table(list(COLUMNS))
     facts = json.loads(table.schema.metadata[b"survey"])
-    sample = Sample(step=facts.pop("step"))
+    sketch = Sketch(step=facts["step"])
     if table.num_rows:
-        sample.pieces.append({name: table[name].to_numpy() for name in COLUMNS})
-    facts["hardest"] = [tuple(row) for row in facts["hardest"]]
-    return Survey(np.array([facts["num_samples"]]), np.array([0]), sample=sample, **facts)
+        sketch.pieces.append({name: table[name].to_numpy() for name in COLUMNS})
+    known = {name: facts[name] for name in FACTS} | {"hardest": [tuple(row) for row in facts["hardest"]]}
+    return Survey(np.array([facts["num_samples"]]), np.array([0]), sketch=sketch, reads=READS, **known)
 
 
 def known_survey(scores: Location) -> Survey | None:

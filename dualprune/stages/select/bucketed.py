@@ -1,4 +1,4 @@
-"""The scores of a run, looked at bucket by bucket on the cluster; columns are read when a question needs them."""
+"""The scores of a run, looked at bucket by bucket on the cluster; columns are read when a draw needs them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dualprune.core.config import ScalingConfig
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.layout import bucket_name
 from dualprune.errors import DataError
-from dualprune.selection.engine.ranking import BLOCK_ROWS, Part
+from dualprune.selection.rows import BLOCK_ROWS, Rows
 from dualprune.stages.select.groups import Groups
 
 
@@ -31,12 +31,12 @@ class Scores:
     scaling: ScalingConfig | None = None
     groups: Groups | None = field(default=None)
 
-    def each(self, function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
-        """Give function(parts) of each bucket, in their order."""
-        return self.each_bucket(partial(_of_parts, function))
+    def each(self, function: Callable[[Iterable[Rows]], Any]) -> Iterator[Any]:
+        """Yield function(blocks) of each bucket, in their order."""
+        return self.each_bucket(partial(_of_blocks, function))
 
     def each_bucket(self, function: Callable[[Bucket], Any]) -> Iterator[Any]:
-        """Give function(bucket) of each bucket, in their order."""
+        """Yield function(bucket) of each bucket, in their order."""
         return over_buckets(partial(_of_bucket, self, function), range(self.num_buckets), self.scaling, light=True)
 
 
@@ -52,16 +52,16 @@ class Bucket:
         # Other tasks use the other cores.
         return self._checked(name, self._file.read(columns=[name], use_threads=False)[name])
 
-    def parts(self) -> Iterator[Part]:
-        """Give the bucket's samples, some at a time: one part at least, so that what is made of it has its columns."""
+    def blocks(self) -> Iterator[Rows]:
+        """Yield the bucket's samples block by block: at least one block, so that what is made of it has its columns."""
         if not self._file.metadata.num_rows:
-            yield Part(self.column, 0, 0)
+            yield Rows(self.column, 0, 0)
         wanted: list[str] = []
         for number in range(self._file.num_row_groups):
             rows = int(self._file.metadata.row_group(number).num_rows)
             group = _RowGroup(partial(self._read, number), wanted)
             for start in range(0, rows, BLOCK_ROWS):
-                yield Part(partial(self._column_of, group), start, min(start + BLOCK_ROWS, rows))
+                yield Rows(partial(self._column_of, group), start, min(start + BLOCK_ROWS, rows))
 
     def _read(self, number: int, names: list[str]) -> dict[str, Any]:
         table = self._file.read_row_group(number, columns=names, use_threads=False)
@@ -71,7 +71,7 @@ class Bucket:
         groups = self._scores.groups
         if name != "group":
             return group.column(name)
-        assert groups is not None, "questions about groups come with groups"
+        assert groups is not None, "draws with groups come with groups"
         if groups.place is None:
             return group.column("label")
         return self._groups[group.column("position") - self.number * groups.bucket_rows]
@@ -79,7 +79,7 @@ class Bucket:
     @cached_property
     def _groups(self) -> NDArray[np.int64]:
         groups = self._scores.groups
-        assert groups is not None, "questions about groups come with groups"
+        assert groups is not None, "draws with groups come with groups"
         return groups.read(self.number)
 
     def _checked(self, name: str, column: pa.ChunkedArray) -> Any:
@@ -97,7 +97,7 @@ class Bucket:
 
 
 class _RowGroup:
-    """Columns of a row group, read when they are asked for; those that a row group before was asked for, together."""
+    """Columns of a row group: those that an earlier one was asked for are read at once, others when they are needed."""
 
     def __init__(self, read: Callable[[list[str]], dict[str, Any]], wanted: list[str]) -> None:
         self._read, self._wanted = read, wanted
@@ -111,8 +111,8 @@ class _RowGroup:
         return self._columns[name]
 
 
-def _of_parts(function: Callable[[Iterable[Part]], Any], bucket: Bucket) -> Any:
-    return function(bucket.parts())
+def _of_blocks(function: Callable[[Iterable[Rows]], Any], bucket: Bucket) -> Any:
+    return function(bucket.blocks())
 
 
 def _of_bucket(scores: Scores, function: Callable[[Bucket], Any], number: int) -> Any:

@@ -20,13 +20,13 @@ from dualprune.data.source import Source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.stages.recorded_source import recorded_source
 
-# Digests of about so many samples are compared at a time.
+# About this many digests are compared at a time.
 RANGE_SAMPLES = 1 << 22
 SCHEMA = pa.schema({"digest": pa.binary(16), "position": pa.int64()})
 
 
 def find_duplicates(run: RunDirectory, config: Config, index: SampleIndex) -> np.ndarray:
-    """Return the positions of samples whose image another sample of a smaller id has too, int64 ascending."""
+    """Return the positions of samples whose image a sample with a smaller id has, too; int64 ascending."""
     folder = run.root / "duplicates"
     with run.stage("duplicates", {}, [index.fingerprint]) as stage:
         if not stage.done:
@@ -67,7 +67,7 @@ def _find(source: Source, scaling: ScalingConfig, index: SampleIndex, scratch: L
 
 
 def _write_digests(source: Source, scratch: Location, num_ranges: int, number: int) -> int:
-    """Write a chunk's digests, one row group a range of digests, so that a range is read without the others."""
+    """Write a chunk's digests, one row group per range of digests, so that a range is read without the others."""
     chunk = source.chunks("train")[number]
     images = source.image_bytes(chunk)
     known = [row for row, image in enumerate(images) if image is not None]

@@ -31,7 +31,7 @@ MISSING = "(missing)"
 
 @dataclass(frozen=True)
 class Groups:
-    """Names of the groups, and where each sample's is found; no place: its label says it."""
+    """Names of the groups, and where each sample's group is written; without a place, its label is the group."""
 
     names: tuple[str, ...]
     place: Location | None = None

@@ -1,4 +1,4 @@
-"""Files of sample ids that are always or never kept: text with one id a line, or Parquet with a column sample_id."""
+"""Files of sample ids that are always or never kept: text with one id per line, or Parquet with a column sample_id."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,15 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dualprune.core.config import Config
+from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location, fingerprint
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
-from dualprune.selection.engine.drawing import Constraints, Drawn, draw_all
-from dualprune.selection.engine.question import no_positions
-from dualprune.selection.engine.ranking import Part
+from dualprune.selection.engine.drawing import Constraints, DrawRules, Outcome, check_reads, draw_all
 from dualprune.selection.engine.screen import possibly_kept
-from dualprune.selection.sampler import SAMPLERS
+from dualprune.selection.engine.spec import no_positions
+from dualprune.selection.rows import Rows
 from dualprune.stages.inputs import select_inputs
 from dualprune.stages.score.files import fast_encoding, without_nulls
 from dualprune.stages.score.surveys import known_survey
@@ -36,13 +37,17 @@ from dualprune.stages.select.names import selection_names
 
 KEPT = "kept.parquet"
 COLUMNS = ["sample_id", "position", "label", "score"]
+# Beside the score, for samplers that read more.
+READABLE = ["mean_prob"]
 
 
 def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> None:
     """Draw every ratio of the configuration, all in the same passes over the scores."""
     select, score = config.select, config.select_score
     scored = select_inputs(run, score)
-    ratios = select.ratios if SAMPLERS[select.method].has_ratio else select.ratios[:1]
+    sampler = make_sampler(config)
+    check_reads(sampler, READABLE)
+    ratios = select.ratios if sampler.has_ratio else select.ratios[:1]
     index = SampleIndex.load(run.index)
     ids = _id_files(config, index)
     inputs = [*scored, *(fingerprint(values.to_pylist()) for values in ids.values())]
@@ -58,8 +63,9 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         if pending:
             scores, constraints = prepare(run, config, index, ids)
             wanted = ratios if select.nested else list(pending)
+            rules = replace(DrawRules.of(select), ratios=tuple(wanted))
             known = known_survey(run.scores(score))
-            drawn = dict(zip(wanted, draw_all(scores.each, select, wanted, constraints, known), strict=True))
+            drawn = dict(zip(wanted, draw_all(scores.each, sampler, rules, constraints, known), strict=True))
             facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
             for name, stage in pending.values():
                 stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}
@@ -89,7 +95,7 @@ def prepare(
 
 
 def _write(
-    run: RunDirectory, config: Config, scores: Scores, index: SampleIndex, drawn: dict[str, Drawn]
+    run: RunDirectory, config: Config, scores: Scores, index: SampleIndex, drawn: dict[str, Outcome]
 ) -> dict[str, dict[str, Any]]:
     """Write the selections, and return by name what each one's `selection.json` holds."""
     places = [run.selection(name) / KEPT for name in drawn]
@@ -110,7 +116,7 @@ def _write(
             "score_method": scores.method,
             "ratio": one.ratio,
             "seed": select.seed,
-            "parameters": one.parameters,
+            "parameters": dict(one.draw.parameters),
             "constraints": _constraints(config),
             "num_samples": one.num_samples,
             "num_candidates": one.num_candidates,
@@ -128,14 +134,14 @@ def _constraints(config: Config) -> dict[str, Any]:
     return {**found, **({"balance": select.balance.model_dump(mode="json")} if select.balance.active else {})}
 
 
-def _write_bucket(drawn: Sequence[Drawn], places: Sequence[Location], num_classes: int, bucket: Bucket) -> np.ndarray:
+def _write_bucket(drawn: Sequence[Outcome], places: Sequence[Location], num_classes: int, bucket: Bucket) -> np.ndarray:
     """Write a bucket's kept samples of each selection, and return their numbers by class, int64 [selections, C]."""
     tables: list[list[pa.Table]] = [[] for _ in drawn]
-    decisions = [one.decision for one in drawn]
-    for whole in bucket.parts():
-        part = possibly_kept(whole, decisions)
+    cutoffs = [one.cutoff for one in drawn]
+    for whole in bucket.blocks():
+        rows = possibly_kept(whole, cutoffs)
         for one, pieces in zip(drawn, tables, strict=True):
-            pieces.append(_kept_rows(one, part.take(np.flatnonzero(one.decision.keeps(part)))))
+            pieces.append(_kept_rows(one, rows.take(np.flatnonzero(one.cutoff.keeps(rows)))))
     counts = np.zeros((len(drawn), num_classes), dtype=np.int64)
     for place, pieces, into in zip(places, tables, counts, strict=True):
         table = without_nulls(pa.concat_tables(pieces))
@@ -146,8 +152,8 @@ def _write_bucket(drawn: Sequence[Drawn], places: Sequence[Location], num_classe
     return counts
 
 
-def _kept_rows(one: Drawn, kept: Part) -> pa.Table:
+def _kept_rows(one: Outcome, kept: Rows) -> pa.Table:
     columns = {name: getattr(kept, name) for name in COLUMNS}
-    weight = one.decision.question.draw.weight(kept)
-    inclusion = one.decision.inclusion(kept, one.cells_drawn, one.cells_candidates)
+    weight = one.cutoff.spec.weight(kept)
+    inclusion = one.cutoff.inclusion(kept, one.cells_drawn, one.cells_candidates)
     return pa.table({**columns, "weight": weight, "inclusion": inclusion})

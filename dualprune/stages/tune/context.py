@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ import pyarrow as pa
 import ray
 
 from dualprune.core.config import Config
-from dualprune.selection.arrays import select
+from dualprune.core.plugins import make_sampler
+from dualprune.selection import arrays
+from dualprune.selection.engine.drawing import DrawRules
 from dualprune.selection.sampler import SAMPLERS
 from dualprune.stages.evaluate.jobs import Job, Positions, TrainingContext
 from dualprune.stages.tune.scores import ScoreRequest
@@ -56,9 +58,10 @@ def draw(config: Config, scores: pa.Table, classes: tuple[str, ...], seed: int) 
 
     It is the draw of the select stage with `seed` added to `select.seed`.
     """
-    chosen = config.select.model_copy(update={"seed": config.select.seed + seed})
+    rules = replace(DrawRules.of(config.select), seed=config.select.seed + seed)
     ids = scores["sample_id"].combine_chunks()
     ids = np.asarray(ids) if pa.types.is_integer(ids.type) else ids
-    labels = np.asarray(classes)[np.asarray(scores["label"])] if chosen.balance.active else None
-    [rows] = select(chosen, np.asarray(scores["score"]), np.asarray(scores["mean_prob"]), labels=labels, sample_ids=ids)
+    labels = np.asarray(classes)[np.asarray(scores["label"])] if rules.balance.active else None
+    columns = np.asarray(scores["score"]), np.asarray(scores["mean_prob"])
+    [rows] = arrays.draw(make_sampler(config), rules, *columns, labels=labels, sample_ids=ids)
     return np.asarray(scores["position"])[rows]

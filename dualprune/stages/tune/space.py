@@ -12,6 +12,9 @@ import optuna
 
 from dualprune.core.config import Config, EvaluateConfig, ScoreConfig, SelectConfig
 from dualprune.core.config_file import make_config
+from dualprune.core.families import FAMILIES
+from dualprune.core.flat_keys import put, space_keys
+from dualprune.core.plugins import plugin_class, registry
 from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.errors import ConfigError
@@ -28,6 +31,8 @@ KINDS = {
     "grid": "a list of values",
 }
 LISTED = ("choice", "grid")
+# Keys that hold others.
+SECTIONS = ("select.balance", "select.options", "score.options")
 # What may be searched: a section's keys without those that a sweep has another place for, with the reason.
 SEARCHED: dict[str, type[Section]] = {"select": SelectConfig, "score": ScoreConfig, "evaluate": EvaluateConfig}
 REFUSED = {
@@ -117,7 +122,7 @@ def parse_space(config: Config) -> Space:
     if not config.tune.space:
         raise ConfigError("config.tune.space: it is empty; name what to search, such as select.c_d: {uniform: [1, 12]}")
     space = {}
-    for key, written in config.tune.space.items():
+    for key, written in space_keys(config.tune.space, config.model_dump(mode="json")).items():
         _check_key(key)
         space[key] = _domain(key, written)
     check_windows(config, space, config.record.epochs)
@@ -138,12 +143,7 @@ def config_at(config: Config, point: Mapping[str, Any]) -> Config:
     values = config.model_dump(mode="json")
     values["select"]["name"] = None
     for key, value in point.items():
-        section, _, rest = key.partition(".")
-        target = values[section]
-        *way, last = rest.split(".")
-        for part in way:
-            target = target[part]
-        target[last] = value
+        put(values, key, value)
     return make_config(values)
 
 
@@ -173,13 +173,19 @@ def _check_key(key: str) -> None:
     if reason is not None:
         raise ConfigError(f"config.tune.space.{key}: it cannot be searched, as {reason}")
     if key not in known:
-        raise ConfigError(f"config.tune.space.{key}: unknown key; there are: {', '.join(known)}{nearest(key, known)}")
+        # Flat keys go on working.
+        near = [*known, *(f"{name}.{flat}" for name, family in FAMILIES.items() for flat in family.keys)]
+        raise ConfigError(f"config.tune.space.{key}: unknown key; there are: {', '.join(known)}{nearest(key, near)}")
 
 
 def _known_keys() -> list[str]:
     names = [f"{section}.{field}" for section, model in SEARCHED.items() for field in model.model_fields]
     names += [f"select.balance.{field}" for field in type(SelectConfig().balance).model_fields]
-    return [name for name in names if name not in REFUSED and name != "select.balance"]
+    for section, kind in (("score", "score method"), ("select", "sampler")):
+        for name in registry(kind).names():
+            options = getattr(plugin_class(kind, name), "Options", Section)
+            names += [f"{section}.options.{name}.{field}" for field in options.model_fields]
+    return [name for name in names if name not in REFUSED and name not in SECTIONS]
 
 
 def _domain(key: str, written: Mapping[str, Sequence[Any]]) -> Domain:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from dualprune.selection.engine import sketch as sample
-from dualprune.selection.engine.question import Decision, Question
-from dualprune.selection.engine.ranking import LARGEST_KEY, Part, key_rank
-from dualprune.selection.engine.screen import narrowed
-from dualprune.selection.engine.search import find_last
+from dualprune.selection.engine import search, sketch
+from dualprune.selection.engine.ranks import LARGEST_KEY, key_rank, ranks
+from dualprune.selection.engine.screen import may_reach, narrowed
+from dualprune.selection.engine.search import kth_highest
+from dualprune.selection.engine.spec import DrawSpec
 from dualprune.selection.engine.survey import survey
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import ColumnDraw
 from dualprune.selection.samplers.beta import BetaDraw
-from dualprune.selection.samplers.plain import RandomDraw, ScoreDraw
+from dualprune.selection.samplers.random import RandomDraw
 
 RNG = np.random.default_rng(5)
 NUM = 20_000
@@ -33,50 +36,49 @@ SHAPES = [(0.3, 0.2), (0.5, 4.0), (1.0, 1.0), (10.0, 6.0), (15.999999, 1e-6), (3
 @pytest.mark.parametrize("name", list(SCORES))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_sample_that_ranks_high_enough_is_passed_over(name: str, shape: tuple[float, float]) -> None:
-    score = SCORES[name]
-    part = Part.of(score=score, mean_prob=MEAN)
-    draw = BetaDraw(*shape, 7, float(score.max()))
-    rank = draw.rank(part)
+    rows = Rows.of(score=SCORES[name], mean_prob=MEAN)
+    spec = DrawSpec(BetaDraw(*shape), 7)
+    rank = ranks(spec.draw, rows, 7)
     for share in (0.0, 0.3, 0.9, 0.999, 1.0):
         floor = int(np.quantile(rank, share, method="lower"))
         for at in (floor - 1, floor, floor + 1):
-            may = draw.possible(part, max(0, at))
+            may = may_reach(spec, rows, max(0, at))
             assert may is None or may[rank >= at].all()
 
 
 def test_no_sample_is_passed_over_by_chance_alone() -> None:
-    part = Part.of(score=np.ones(NUM))
-    rank = RandomDraw(3).rank(part)
+    rows, spec = Rows.of(score=np.ones(NUM)), DrawSpec(RandomDraw(), 3)
+    rank = ranks(spec.draw, rows, 3)
     for floor in [0, *np.sort(rank)[::500].tolist(), *key_rank(np.array([-LARGEST_KEY, -900.0, LARGEST_KEY])).tolist()]:
-        may = RandomDraw(3).possible(part, floor)
+        may = may_reach(spec, rows, floor)
         assert may is None or may[rank >= floor].all()
-    assert RandomDraw(3).possible(part, int(np.sort(rank)[-2000])).sum() <= 2001  # type: ignore[union-attr]
+    assert may_reach(spec, rows, int(np.sort(rank)[-2000])).sum() <= 2001  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_most_others_are_passed_over(share: float) -> None:
-    part = Part.of(score=SCORES["usual"], mean_prob=MEAN)
-    question = Question(BetaDraw(10.0, 6.0, 0))
-    floor = int(np.quantile(question.draw.rank(part), 1 - share))
-    few = narrowed(part, [question], [floor])
+    rows = Rows.of(score=SCORES["usual"], mean_prob=MEAN)
+    spec = DrawSpec(BetaDraw(10.0, 6.0), 0)
+    floor = int(np.quantile(ranks(spec.draw, rows, 0), 1 - share))
+    few = narrowed(rows, [spec], [floor])
     assert share * NUM <= len(few) <= 1.25 * share * NUM
-    np.testing.assert_array_equal(few.hash(0), part.hash(0)[few.position])
-    np.testing.assert_array_equal(few.score, part.score[few.position])
+    np.testing.assert_array_equal(few.hash(0), rows.hash(0)[few.position])
+    np.testing.assert_array_equal(few.score, rows.score[few.position])
 
 
 def test_who_comes_first_is_never_passed_over_and_where_that_is_open_nobody_is() -> None:
-    part = Part.of(score=SCORES["usual"], mean_prob=MEAN)
-    draw = BetaDraw(10.0, 6.0, 0)
-    floor = int(np.quantile(draw.rank(part), 0.9))
+    rows = Rows.of(score=SCORES["usual"], mean_prob=MEAN)
+    spec = DrawSpec(BetaDraw(10.0, 6.0), 0)
+    floor = int(np.quantile(ranks(spec.draw, rows, 0), 0.9))
     forced = np.array([3, 77, 19_999])
-    assert np.isin(forced, narrowed(part, [Question(draw, forced=forced)], [floor]).position).all()
-    last = find_last(lambda f: iter([f([part])]), [Question(draw)], [np.array([5])], [np.array([NUM])], sample.Sample())
-    promoted = Question(draw, promoted=(Decision(Question(draw), last[0]),))
-    whole = [[promoted], [Question(ScoreDraw(0))], [Question(draw), Question(ScoreDraw(0))]]
-    for questions in whole:
-        assert narrowed(part, questions, [floor] * len(questions)) is part
+    assert np.isin(forced, narrowed(rows, [replace(spec, forced=forced)], [floor]).position).all()
+    best = kth_highest(lambda f: iter([f([rows])]), [spec], [np.array([5])], [np.array([NUM])], sketch.Sketch())
+    promoted = replace(spec, first=(best[0],))
+    by_score = DrawSpec(ColumnDraw(), 0)
+    for specs in ([promoted], [by_score], [spec, by_score]):
+        assert narrowed(rows, specs, [floor] * len(specs)) is rows
     # Two thirds of the samples may be kept: nothing is gained.
-    assert narrowed(part, [Question(draw)], [int(np.quantile(draw.rank(part), 1 / 3))]) is part
+    assert narrowed(rows, [spec], [int(np.quantile(ranks(spec.draw, rows, 0), 1 / 3))]) is rows
 
 
 @pytest.mark.parametrize("few", [1, 40, 10_000])
@@ -84,22 +86,22 @@ def test_who_comes_first_is_never_passed_over_and_where_that_is_open_nobody_is()
 def test_last_and_first_not_kept_are_exact_where_samples_were_passed_over(
     monkeypatch: pytest.MonkeyPatch, few: int, deviations: float
 ) -> None:
-    monkeypatch.setattr("dualprune.selection.engine.search.FEW", few)
-    monkeypatch.setattr(sample, "SHARE", 20)
-    monkeypatch.setattr(sample, "DEVIATIONS", deviations)
-    parts = [
-        Part.of(score=SCORES["usual"][cut], mean_prob=MEAN[cut], position=cut) for cut in np.split(np.arange(NUM), 5)
+    monkeypatch.setattr(search, "FEW", few)
+    monkeypatch.setattr(sketch, "SHARE", 20)
+    monkeypatch.setattr(search, "DEVIATIONS", deviations)
+    buckets = [
+        Rows.of(score=SCORES["usual"][cut], mean_prob=MEAN[cut], position=cut) for cut in np.split(np.arange(NUM), 5)
     ]
 
-    def each(function: Callable[[Iterable[Part]], Any]) -> Iterator[Any]:
-        for part in parts:
-            yield function([part])
+    def each(function: Callable[[Iterable[Rows]], Any]) -> Iterator[Any]:
+        for rows in buckets:
+            yield function([rows])
 
-    for draw in (BetaDraw(10.0, 6.0, 1), RandomDraw(1)):
-        question = Question(draw)
-        seen = survey(each, question, 1)
-        ranks = np.sort(np.concatenate([draw.rank(part) for part in parts]))[::-1]
+    for draw in (BetaDraw(10.0, 6.0), RandomDraw()):
+        spec = DrawSpec(draw, 1)
+        seen = survey(each, spec, reads=["mean_prob"])
+        found = np.sort(np.concatenate([ranks(draw, rows, 1) for rows in buckets]))[::-1]
         for wanted in (1, 30, 2000, 19_999):
-            [last] = find_last(each, [question], [np.array([wanted])], [seen.available], seen.sample)
-            assert last.rank[0] == ranks[wanted - 1]
-            assert last.next_rank[0] == ranks[wanted]
+            [cutoff] = kth_highest(each, [spec], [np.array([wanted])], [seen.available], seen.sketch)
+            assert cutoff.rank[0] == found[wanted - 1]
+            assert cutoff.next_rank[0] == found[wanted]

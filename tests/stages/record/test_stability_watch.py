@@ -11,14 +11,16 @@ from typer.testing import CliRunner
 from dualprune.cli.app import app
 from dualprune.core.config import Config
 from dualprune.core.config_file import make_config
+from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.store import DynamicsStore
+from dualprune.report import facts
 from dualprune.scores import dual_and_mean
-from dualprune.selection.stability import compare, measured_select, snapshot
+from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.stability import measured_select, movement, snapshot
 from dualprune.stages.record.stability_watch import StabilityWatch
 from dualprune.stages.record.stage import enough_recorded
 from dualprune.stages.score.running import RunningScores
-from dualprune.stages.status import stability_table
 from tests.conftest import MakeDynamics
 from tests.training.processes import run_on_ranks
 
@@ -85,7 +87,9 @@ def test_wild_dynamics_do_not_settle(make_dynamics: MakeDynamics) -> None:
     # What is measured is what scores and selections at these epochs would be.
     now, before = (dual_and_mean(WILD[:, :epochs], WINDOW) for epochs in (NUM_EPOCHS, NUM_EPOCHS - 2))
     select = measured_select(settings().select)
-    expected = compare(NUM_EPOCHS - 1, *(snapshot(select, *scored, np.arange(NUM_SAMPLES)) for scored in (now, before)))
+    sampler = make_sampler(settings().model_copy(update={"select": select}))
+    shots = (snapshot(sampler, DrawRules.of(select), *scored, np.arange(NUM_SAMPLES)) for scored in (now, before))
+    expected = movement(NUM_EPOCHS - 1, *shots)
     assert found["epochs"][-1] == expected
 
 
@@ -127,4 +131,4 @@ def test_what_opens_a_recording_again_that_has_stopped(make_dynamics: MakeDynami
 
 
 def test_a_run_without_a_curve_has_no_table(make_dynamics: MakeDynamics) -> None:
-    assert stability_table(make_dynamics(WILD)) is None
+    assert facts.stability(make_dynamics(WILD)) is None

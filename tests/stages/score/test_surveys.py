@@ -15,7 +15,7 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.selection.engine.survey import survey
 from dualprune.stages.score.files import score_methods
 from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
-from dualprune.stages.score.surveys import ALL, NUM_HARDEST, SURVEY, known_survey
+from dualprune.stages.score.surveys import ALL, NUM_HARDEST, READS, SURVEY, known_survey
 from dualprune.stages.select.bucketed import Scores
 from dualprune.stages.select.stage import run_select
 from tests.conftest import MakeDynamics
@@ -50,17 +50,16 @@ def test_it_says_what_a_look_at_all_scores_says(scored: RunDirectory) -> None:
     folder = scored.scores("dual")
     found = known_survey(folder)
     assert found is not None
-    looked = survey(Scores(str(scored.root.address), "dual", 5).each, ALL, NUM_HARDEST)
-    for name in ("num_samples", "num_positive", "lowest", "highest", "num_hardest", "hardest"):
+    looked = survey(Scores(str(scored.root.address), "dual", 5).each, ALL, NUM_HARDEST, READS)
+    for name in ("num_samples", "lowest", "highest", "num_hardest", "hardest"):
         assert getattr(found, name) == getattr(looked, name), name
     assert found.num_samples == NUM - 1
     assert found.available.tolist() == looked.available.tolist() == [NUM - 1]
-    assert found.anchor(10) == looked.anchor(10)
-    part = found.sample.part(4)
-    assert 20 <= len(part) <= 40
-    assert (np.diff(part.position) > 0).all()
+    rows = found.sketch.rows(4)
+    assert 20 <= len(rows) <= 40
+    assert (np.diff(rows.position) > 0).all()
     everything = {row["position"]: row for row in (folder / "bucket=00001.parquet").read_table().to_pylist()}
-    for position, score, mean in zip(part.position, part.score, part.mean_prob, strict=True):
+    for position, score, mean in zip(rows.position, rows.score, rows.mean_prob, strict=True):
         if position in everything:
             assert (score, mean) == (everything[position]["score"], everything[position]["mean_prob"])
 
@@ -112,6 +111,6 @@ def test_a_bucket_without_a_score_and_small_ones(ray_cluster: None, make_dynamic
     run_score(run, make_config({}))
     found = known_survey(run.scores("dual"))
     assert found is not None
-    assert (found.num_samples, len(found.sample), len(found.hardest)) == (20, 0, 20)
+    assert (found.num_samples, len(found.sketch), len(found.hardest)) == (20, 0, 20)
     run_select(run, make_config({"select": {"ratio": 0.7}}))
     assert len(kept(run)) == 6

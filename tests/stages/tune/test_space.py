@@ -32,12 +32,12 @@ def test_every_kind_is_a_domain_and_a_point_of_it_a_configuration() -> None:
     )
     assert space["score.window"].listed == (3, 4, 5, 6)
     assert space["score.epochs"].listed == (6, 9, 12)
-    assert space["select.c_d"].listed is None
+    assert space["select.options.beta.c_d"].listed is None
     base = settings({"select.c_d": {"uniform": [1, 12]}}, select={"name": "mine"})
     for point in random_points(space, 20, seed=3):
         config = config_at(base, point)
-        assert config.select.c_d == point["select.c_d"]
-        assert 4 <= config.select.concentration <= 64
+        assert config.select.options["beta"]["c_d"] == point["select.options.beta.c_d"]
+        assert 4 <= config.select.options["beta"]["concentration"] <= 64
         assert config.score.window == point["score.window"]
         assert config.score.epochs in (6, 9, 12)
         assert config.select.balance.quota == point["select.balance.quota"]
@@ -65,7 +65,9 @@ def test_a_grid_is_every_combination() -> None:
     points = grid_points(space)
     assert len(points) == 6
     assert {"score.window": 4, "select.ratio": 0.7} in points
-    with pytest.raises(ConfigError, match=r"tune.space.select.c_d: a grid search cannot go through .* uniform"):
+    with pytest.raises(
+        ConfigError, match=r"tune.space.select.options.beta.c_d: a grid search cannot go through .* uniform"
+    ):
         grid_points(parse_space(settings({"select.c_d": {"uniform": [1, 12]}})))
 
 

@@ -23,7 +23,8 @@ from dualprune.data.source import open_source
 from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.stages.export import run_export
 from dualprune.stages.score.stage import run_score
-from dualprune.stages.select.compare import compare, explain
+from dualprune.stages.select.inspect import inspect
+from dualprune.stages.select.overlap import overlap
 from dualprune.stages.select.stage import KEPT, run_select
 from tests.conftest import MakeDynamics
 
@@ -139,10 +140,10 @@ def test_errors_of_constraints(run: RunDirectory, tmp_path: Path) -> None:
         run_select(run, settings(run, ratio=0.999))
 
 
-def test_explain_compare_and_export(run: RunDirectory) -> None:
+def test_inspect_overlap_and_export(run: RunDirectory) -> None:
     config = settings(run, method="beta", ratio=[0.5, 0.9])
     run_select(run, config)
-    facts = explain(run, config, "beta-0.5")
+    facts = inspect(run, config, "beta-0.5")
     assert sum(facts["per_quartile"]) == 60
     scored = pa.concat_tables((run.scores("dual") / f"bucket=0000{b}.parquet").read_table() for b in range(3))
     density = scipy.stats.beta.pdf(scored["mean_prob"], facts["parameters"]["a"], facts["parameters"]["b"])
@@ -156,7 +157,7 @@ def test_explain_compare_and_export(run: RunDirectory) -> None:
     chosen = np.isin(np.asarray(scored["sample_id"]).astype(str), list(one))
     quarter = np.argsort(np.argsort(mean)) // 30
     assert np.abs(np.array(facts["per_quartile"]) - np.bincount(quarter[chosen], minlength=4)).max() <= 1
-    found = compare(run, config, "beta-0.5", "top_k-0.5")
+    found = overlap(run, config, "beta-0.5", "top_k-0.5")
     assert (found.in_both, found.only_first, found.only_second) == (
         len(one & other),
         len(one - other),
@@ -165,7 +166,7 @@ def test_explain_compare_and_export(run: RunDirectory) -> None:
     assert found.jaccard == len(one & other) / len(one | other)
     assert set(found.first_examples) <= one - other
     with pytest.raises(RunError, match=r"no selection 'beta-0.55'; there are: .*did you mean 'beta-0.5'"):
-        compare(run, config, "beta-0.55", "top_k-0.5")
+        overlap(run, config, "beta-0.55", "top_k-0.5")
     run_export(run, ranked)
     exported = pq.read_table(f"{run.export('top_k-0.5')}/data")
     assert set(exported["sample_id"].to_pylist()) == other
@@ -188,10 +189,11 @@ def test_the_commands(run: RunDirectory) -> None:
     lines = ["kept of class 2", "kept of the hardest quarter", "also kept by top_k", "also kept by random"]
     assert all(line in shown.output for line in lines)
     for wrong in (["random-0.3"], ["random-0.3", "random-0.9", "beta-0.5"]):
-        shown = CliRunner().invoke(app, ["compare", str(run), "--selections", *wrong])
+        shown = CliRunner().invoke(app, ["overlap", str(run), "--selections", *wrong])
         assert shown.exit_code != 0
         assert "expected two" in str(shown.output) + str(shown.exception)
-    shown = CliRunner().invoke(app, ["compare", str(run), "--selections", "random-0.3", "random-0.9"])
-    assert shown.exit_code == 0, shown.output
-    # Without weights, draws of one seed are nested: 12 of 84.
-    assert "Jaccard overlap: 0.1429" in shown.output
+    for command in ("overlap", "compare"):
+        shown = CliRunner().invoke(app, [command, str(run), "--selections", "random-0.3", "random-0.9"])
+        assert shown.exit_code == 0, shown.output
+        # Without weights, draws of one seed are nested: 12 of 84.
+        assert "Jaccard overlap: 0.1429" in shown.output

@@ -1,0 +1,165 @@
+"""A draw with its constraints, and its answer: where the last kept sample of each cell lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dualprune.selection.engine.ranks import HIGHEST, rank_key, ranks
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import Draw, Floats, Ints, Mask, UInts
+
+
+def no_positions() -> Ints:
+    """Return an empty list of positions."""
+    return np.zeros(0, dtype=np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class DrawSpec:
+    """One draw with its constraints; a cell is one of the draw's cells within a group.
+
+    `forced` and `excluded` are positions, ascending. A forced sample takes part whatever else is said; where the draw
+    has no cell for it, it counts in the last one of its group. Samples that one of `within` does not keep take no part.
+    Those that one of `first` keeps come before all others. `cuts` are the sampler's, as the draw's cells know them.
+    """
+
+    draw: Draw
+    seed: int
+    num_groups: int = 1
+    forced: Ints = field(default_factory=no_positions)
+    excluded: Ints = field(default_factory=no_positions)
+    cuts: tuple[Cutoff, ...] = ()
+    within: tuple[Cutoff, ...] = ()
+    first: tuple[Cutoff, ...] = ()
+
+    @property
+    def num_cells(self) -> int:
+        """The number of cells, over all groups."""
+        return self.num_groups * self.draw.num_cells
+
+    @property
+    def has_own_cells(self) -> bool:
+        """Whether the draw says who takes part."""
+        return bool(self.cuts) or type(self.draw).cell is not Draw.cell
+
+    @property
+    def is_of_all(self) -> bool:
+        """Whether every sample takes part, none is forced, and there is one cell."""
+        constrained = len(self.excluded) or len(self.forced) or self.within or self.has_own_cells
+        return self.num_groups == 1 and not constrained
+
+    def cells(self, rows: Rows) -> tuple[Ints, Mask | None]:
+        """Return each row's cell, int64 [n] with -1 for those that take no part; and who is forced, if anybody is."""
+        per_group = self.draw.num_cells
+        forced = among(self.forced, rows)
+        cell = np.zeros(len(rows), dtype=np.int64)
+        if self.has_own_cells:
+            cell = self.draw.cell(rows, [cutoff.keeps(rows) for cutoff in self.cuts])
+        out = cell < 0 if self.has_own_cells else None
+        if out is not None and forced is not None:
+            cell = np.where(forced & out, per_group - 1, cell)
+        if self.num_groups > 1:
+            cell = cell + rows.group * per_group
+        out = _either(out, among(self.excluded, rows))
+        for cutoff in self.within:
+            out = _either(out, ~cutoff.keeps(rows))
+        if out is not None:
+            cell = np.where(out if forced is None else out & ~forced, -1, cell)
+        return cell, forced
+
+    def places(self, rows: Rows) -> tuple[Ints, Mask | None]:
+        """Return each row's cell, as `cells` does; and who comes first, forced or not, if anybody does."""
+        cell, first = self.cells(rows)
+        for cutoff in self.first:
+            first = _either(first, cutoff.keeps(rows))
+        return cell, first
+
+    def standing(self, rows: Rows) -> tuple[UInts, Ints]:
+        """Return each row's rank and cell."""
+        cell, first = self.places(rows)
+        rank = ranks(self.draw, rows, self.seed)
+        return rank if first is None else np.where(first, HIGHEST, rank), cell
+
+    def weight(self, rows: Rows) -> Floats:
+        """Return the sampling weight of each row, float64 [n]; 1 where there is no other."""
+        return np.exp(self.draw.order(rows)) if self.draw.weighted and not self.draw.uniform else np.ones(len(rows))
+
+
+@dataclass(frozen=True, eq=False)
+class Cutoff:
+    """The last kept sample of each cell, as rank, hash and position [C]; and the rank of the first not kept one."""
+
+    spec: DrawSpec
+    rank: UInts
+    hash: UInts
+    position: Ints
+    next_rank: UInts
+
+    @classmethod
+    def trivial(cls, spec: DrawSpec, wanted: Ints) -> Cutoff:
+        """Return a cutoff that keeps all of a cell where any are wanted, and none elsewhere."""
+        end = np.where(wanted > 0, np.uint64(0), HIGHEST)
+        position = np.where(wanted > 0, np.iinfo(np.int64).max, -1)
+        return cls(spec, end, end.copy(), position, np.zeros(len(wanted), dtype=np.uint64))
+
+    @property
+    def floor(self) -> int:
+        """The lowest rank of a kept sample, in any cell; the highest rank there is where none is kept."""
+        return int(self.rank.min())
+
+    def keeps(self, rows: Rows) -> Mask:
+        """Return which rows are kept, bool [n]."""
+        result: Mask = rows.once(("keeps", id(self)), lambda: self._kept(rows))
+        return result
+
+    def _kept(self, rows: Rows) -> Mask:
+        rank, cell = self.spec.standing(rows)
+        inside = cell >= 0
+        # One cell is the usual case, and indexing by it costs more than the comparison.
+        at: slice | Ints = slice(None) if self.spec.num_cells == 1 else np.where(inside, cell, 0)
+        kept = rank > self.rank[at]
+        tied = rank == self.rank[at]
+        if tied.any():
+            numbers = np.flatnonzero(tied & inside)
+            c = cell[numbers]
+            hash_ = rows.hash(self.spec.seed)[numbers]
+            same = hash_ == self.hash[c]
+            kept[numbers] = (hash_ > self.hash[c]) | (same & (rows.position[numbers] <= self.position[c]))
+        return kept & inside
+
+    def inclusion(self, rows: Rows, num_drawn: Ints, num_candidates: Ints) -> Floats:
+        """Return the inclusion probability of kept rows, float64 [n].
+
+        By weight it is that of a key above the cell's first not kept one, 1 - exp(-weight · exp(-key)), given the
+        other samples' keys: sums over kept samples of value / probability are then free of bias (Cohen and Kaplan
+        2007). With equal weights it is drawn / candidates of the cell. Forced and ranked samples have 1.
+        """
+        if not self.spec.draw.weighted:
+            return np.ones(len(rows))
+        cell, first = self.spec.places(rows)
+        if self.spec.draw.uniform:
+            chance = (num_drawn / np.maximum(num_candidates, 1))[cell]
+        else:
+            key = rank_key(self.next_rank)[cell]
+            with np.errstate(over="ignore", divide="ignore"):
+                chance = -np.expm1(-np.exp(np.log(self.spec.weight(rows)) - key))
+            chance[key == -np.inf] = 1.0
+        return chance if first is None else np.where(first, 1.0, chance)
+
+
+def among(positions: Ints, rows: Rows) -> Mask | None:
+    """Return which rows, in the order of their positions, are in an ascending list; None where none is."""
+    # The column is not read where nothing is looked for.
+    if not len(positions) or not len(rows):
+        return None
+    here = rows.position
+    first, last = np.searchsorted(positions, [here[0], here[-1] + 1])
+    return np.isin(here, positions[first:last], assume_unique=True) if first < last else None
+
+
+def _either(one: Mask | None, other: Mask | None) -> Mask | None:
+    if one is None or other is None:
+        return one if other is None else other
+    return one | other

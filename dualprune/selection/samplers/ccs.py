@@ -1,0 +1,85 @@
+"""Coverage-centric selection (arXiv 2210.15809): the same number by chance from each stratum of the score.
+
+The share `drop` of the samples, the hardest by AUM or by the score itself, is left out. The range of score of the
+others is cut into strata of equal width; from the smallest on, each gives min(size, left to keep / strata left).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, PositiveInt
+
+from dualprune.core.section import Section
+from dualprune.selection.engine.counts import num_kept
+from dualprune.selection.engine.quotas import stratum_budgets
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import SAMPLERS, Cut, Ints, Mask, Sampler, Summary
+from dualprune.selection.samplers.random import RandomDraw
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+
+
+@dataclass(frozen=True)
+class StrataDraw(RandomDraw):
+    """The same weight for all, from `num_cells` strata of the scores lowest … highest."""
+
+    num_cells: int = 1
+    lowest: float = 0.0
+    highest: float = 1.0
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+
+    def cell(self, rows: Rows, inside: Sequence[Mask]) -> Ints:
+        """Return each row's stratum; -1 for those that are dropped."""
+        cell = np.zeros(len(rows), dtype=np.int64)
+        if self.num_cells > 1 and self.highest > self.lowest:
+            share = (rows.score - self.lowest) / (self.highest - self.lowest)
+            cell = np.clip((share * self.num_cells).astype(np.int64), 0, self.num_cells - 1)
+        for mask in inside:
+            cell[mask] = -1
+        return cell
+
+    def budgets(self, sizes: Ints, k: int) -> Ints:
+        """Share out `k`: from the smallest stratum on, min(size, left / strata left)."""
+        return stratum_budgets(sizes, k)
+
+
+@SAMPLERS.register("ccs")
+class Ccs(Sampler):
+    """Coverage-centric selection: by chance from strata of the score, without the hardest samples."""
+
+    class Options(Section):
+        """The strata, and what is left out first."""
+
+        baseline: ClassVar[Mapping[str, Any]] = {"strata": 50, "drop": 0.0, "drop_by": "aum"}
+
+        strata: PositiveInt = Field(50, description="Parts of equal width of the score range.")
+        drop: Share = Field(0.0, description="Share of the samples, the hardest ones, that is left out first.")
+        drop_by: Literal["aum", "score"] = Field("aum", description="What says which samples are the hardest.")
+
+    @property
+    def _column(self) -> str:
+        return str(self.options.drop_by)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """The score `aum`, where it says which samples are dropped."""
+        return (self._column,) if self.options.drop > 0.0 and self._column != "score" else ()
+
+    def cuts(self, ratio: float, sizes: Ints) -> tuple[Cut, ...]:
+        """Return the samples that are dropped, where there are any."""
+        del ratio
+        if self.options.drop == 0.0:
+            return ()
+        candidates = int(sizes.sum())
+        return (Cut(self._column, "high", np.array([candidates - num_kept(candidates, self.options.drop)])),)
+
+    def draw(self, ratio: float, summary: Summary) -> StrataDraw:
+        """Return the draw; its parameters are the options, and the lowest and highest score of the strata."""
+        del ratio
+        others = summary.beyond(0) if self.options.drop > 0.0 and summary.beyond is not None else summary
+        facts = {**self.options.model_dump(), "lowest": others.lowest, "highest": others.highest}
+        return StrataDraw(self.options.strata, others.lowest, others.highest, facts)

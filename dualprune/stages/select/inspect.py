@@ -1,0 +1,106 @@
+"""Says what a selection is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
+from dualprune.dynamics.index import SampleIndex
+from dualprune.dynamics.layout import bucket_name
+from dualprune.selection.engine.drawing import Constraints, DrawRules, draw_all
+from dualprune.selection.engine.spec import Cutoff, among
+from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import SAMPLERS, Draw
+from dualprune.selection.samplers.beta import BetaDraw
+from dualprune.stages.score.surveys import known_survey
+from dualprune.stages.select.bucketed import Bucket, Scores
+from dualprune.stages.select.overlap import require_selection
+from dualprune.stages.select.stage import KEPT, prepare
+
+QUARTILES = 4
+BINS = 1 << 16
+OTHERS = ("top_k", "random")
+
+
+def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
+    """Return what a selection is made of.
+
+    Its facts, as in `selection.json`, and: `per_quartile`, the numbers kept of each quarter of the scored samples from
+    the hardest (lowest mean_prob) to the easiest; `effective`, the effective number of candidates (Σw)² / Σw², with
+    `nested` that of the draw alone; and `overlap`, the share of its samples that top-k and a random draw of the same
+    number keep, too.
+    """
+    require_selection(run, name)
+    facts: dict[str, Any] = (run.selection(name) / "selection.json").read_json()
+    index = SampleIndex.load(run.index)
+    scores, excluded = _candidates(run, config, index, facts)
+    edges = _edges(sum(scores.each(_histogram)))
+    known = known_survey(run.scores(scores.method))
+    rules = DrawRules((facts["ratio"],), facts["seed"])
+    others = [
+        outcome.cutoff
+        for method in OTHERS
+        for outcome in draw_all(scores.each, SAMPLERS[method](), rules, Constraints(), known)
+    ]
+    parameters = facts["parameters"]
+    draw = BetaDraw(parameters["a"], parameters["b"]) if facts["method"] == "beta" else None
+    kept = run.selection(name) / KEPT
+    totals = sum(scores.each_bucket(partial(_of_bucket, kept, edges, others, draw, excluded)))
+    quartiles, overlaps, (weight, square) = totals[:QUARTILES], totals[QUARTILES:-2], totals[-2:]
+    return {
+        **facts,
+        "per_quartile": [int(number) for number in quartiles],
+        "effective": float(weight**2 / square) if square > 0.0 else float(facts["num_candidates"]),
+        "overlap": {method: float(number) / facts["num_kept"] for method, number in zip(OTHERS, overlaps, strict=True)},
+    }
+
+
+def _candidates(
+    run: RunDirectory, config: Config, index: SampleIndex, facts: dict[str, Any]
+) -> tuple[Scores, np.ndarray]:
+    """Return the scores of a selection and the positions that took no part in it, int64 ascending."""
+    names = ("always_keep", "never_keep", "deduplicate")
+    given = {name: facts["constraints"][name] for name in names if name in facts["constraints"]}
+    select = config.select.__class__(score=facts["score_method"], **given)
+    scores, constraints = prepare(run, config.model_copy(update={"select": select}), index)
+    return scores, np.setdiff1d(constraints.excluded, constraints.forced)
+
+
+def _histogram(blocks: Iterable[Rows]) -> np.ndarray:
+    counts = np.zeros(BINS, dtype=np.int64)
+    for rows in blocks:
+        counts += np.bincount(np.clip(rows.mean_prob * BINS, 0, BINS - 1).astype(np.int64), minlength=BINS)
+    return counts
+
+
+def _edges(histogram: Any) -> np.ndarray:
+    """Return the three values of mean_prob that cut the samples into quarters, to 2^-16."""
+    below = np.cumsum(histogram)
+    edges: np.ndarray = (np.searchsorted(below, below[-1] * np.arange(1, QUARTILES) / QUARTILES) + 1) / BINS
+    return edges
+
+
+def _of_bucket(
+    kept: Location, edges: np.ndarray, others: list[Cutoff], draw: Draw | None, excluded: np.ndarray, bucket: Bucket
+) -> np.ndarray:
+    ours = np.asarray((kept / bucket_name(bucket.number)).read_table(["position"])["position"])
+    totals = np.zeros(QUARTILES + len(others) + 2)
+    for rows in bucket.blocks():
+        mask = among(ours, rows)
+        if mask is not None:
+            quarter = np.searchsorted(edges, rows.mean_prob[mask], side="right")
+            totals[:QUARTILES] += np.bincount(quarter, minlength=QUARTILES)
+            for number, other in enumerate(others):
+                totals[QUARTILES + number] += np.count_nonzero(other.keeps(rows) & mask)
+        if draw is not None:
+            weight = np.exp(draw.order(rows))
+            out = among(excluded, rows)
+            weight = weight if out is None else weight[~out]
+            totals[-2:] += weight.sum(), (weight**2).sum()
+    return totals
