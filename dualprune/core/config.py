@@ -64,6 +64,7 @@ class TrainConfig(Section):
     epochs: PositiveInt = Field(200, description="Length of the full schedule, which the learning rate follows.")
     batch_size: PositiveInt = Field(128, description="Samples per step, over all workers together.")
     lr: PositiveFloat = Field(0.1, description="Highest learning rate.")
+    min_lr: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Learning rate at the end of the cosine.")
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     nesterov: bool = True
     weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
@@ -217,6 +218,9 @@ class EvaluateConfig(Section):
     random: bool = Field(True, description="Train on a random subset of each selection's size as well.")
     seeds: PositiveInt = Field(3, description="Trainings of each subset.")
     epochs: PositiveInt | None = Field(None, description="Epochs of each training; null: `train.epochs`.")
+    steps: PositiveInt | None = Field(
+        None, description="Steps of each training, the full set's too, whatever the ratio; needs `budget: steps`."
+    )
     budget: Literal["epochs", "steps", "both"] = Field(
         "epochs", description="Train each subset for as many epochs as the full set, for as many steps, or both."
     )
@@ -354,6 +358,17 @@ class Config(Section):
         from dualprune.core.plugins import check
 
         check(self)
+        return self
+
+    @model_validator(mode="after")
+    def _recipe_fits(self) -> Config:
+        if self.train.min_lr > self.train.lr:
+            raise ValueError(f"train.min_lr: {self.train.min_lr:g} is above train.lr = {self.train.lr:g}")
+        if self.evaluate.steps is not None and self.evaluate.budget != "steps":
+            raise ValueError(
+                f"evaluate.steps: {self.evaluate.steps} is a number of steps, but evaluate.budget is "
+                f"{self.evaluate.budget}; set evaluate.budget to steps, or leave evaluate.steps out"
+            )
         return self
 
     @model_validator(mode="after")

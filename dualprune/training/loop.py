@@ -161,4 +161,4 @@ def learning_rate(recipe: TrainConfig, step: float, total_steps: int, warmup_ste
     if recipe.schedule == "constant":
         return recipe.lr
     progress = (step - warmup_steps) / max(total_steps - warmup_steps, 1)
-    return recipe.lr * 0.5 * (1.0 + math.cos(math.pi * progress))
+    return recipe.min_lr + (recipe.lr - recipe.min_lr) * 0.5 * (1.0 + math.cos(math.pi * progress))

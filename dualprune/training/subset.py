@@ -49,7 +49,7 @@ class ScratchTraining:
         positions: int64 [k], the samples of the training split to train on; None for all.
         ratio: the pruning ratio, on which the batch size may depend.
         seed: of weights, batches and augmentation.
-        budget: "epochs", or "steps": as many as the full set would take.
+        budget: "epochs", or "steps": `evaluate.steps`, or as many as the full set would take.
         full_size: samples of the full set.
         ranks: this rank, and how many there are.
         wrap: makes the model one of several ranks, such as `ray.train.torch.prepare_model`; None: this rank is alone.
@@ -82,6 +82,8 @@ class ScratchTraining:
         self._loader = self._loader_of(split, seed)
         epochs = num_epochs(config)
         steps = epochs * (-(-full_size // batch_size) if budget == "steps" else self._plan.num_steps)
+        if budget == "steps" and config.evaluate.steps is not None:
+            steps = config.evaluate.steps
         torch.manual_seed(seed)
         model = make_model(config.model).build(facts.num_classes, facts.shape).to(device)
         if device.type == "cuda":

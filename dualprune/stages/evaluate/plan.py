@@ -52,7 +52,7 @@ def plan_trainings(
     recipe = {
         "model": config.identity("model"),
         "train": config.identity("train"),
-        "evaluate": [evaluate.epochs, evaluate.batch_size],
+        "evaluate": [evaluate.epochs, evaluate.batch_size, *([] if evaluate.steps is None else [evaluate.steps])],
     }
     budgets = ["epochs", "steps"] if evaluate.budget == "both" else [evaluate.budget]
     index = run.require("index", "record")
@@ -72,8 +72,10 @@ def plan_trainings(
     ]
     if evaluate.full:
         total = index["summary"]["samples"]
+        full_budget = "epochs" if evaluate.steps is None else "steps"
         trainings = [
-            *(Training(FULL, 0.0, total, seed, "epochs", whole, "") for seed in range(evaluate.seeds)),
+            # By the same number of steps or epochs it is its own measure; only a fixed number is another.
+            *(Training(FULL, 0.0, total, seed, full_budget, whole, "") for seed in range(evaluate.seeds)),
             *trainings,
         ]
     if not trainings:

@@ -10,13 +10,13 @@ from dualprune.cluster.session import ensure_ray
 from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.data.source import open_source
 from dualprune.stages.evaluate.jobs import Row, TrainingContext
 from dualprune.stages.evaluate.plan import FULL, Training, plan_trainings
 from dualprune.stages.evaluate.pool import TrainingPool
 from dualprune.stages.evaluate.together import train_together
 from dualprune.stages.inputs import selection_inputs
 from dualprune.stages.record.decode import load_resident
+from dualprune.stages.recorded_source import recorded_source
 from dualprune.stages.select.names import selection_names
 
 
@@ -55,7 +55,7 @@ def _train(run: RunDirectory, config: Config, trainings: list[Training]) -> list
         return [file.read_json() for _, file in jobs]
     ensure_ray(config.scaling)
     workers, max_failures = Workers.of(config.scaling), config.scaling.max_failures
-    context = TrainingContext(load_resident(open_source(config.data)), workers)
+    context = TrainingContext(load_resident(recorded_source(run, config)), workers)
     if config.evaluate.parallel == "data" and workers.count > 1:
         return train_together(context, jobs, run.root / "evaluation" / "ray", "evaluate", max_failures)
     with TrainingPool(context, workers.count, max_failures) as pool:

@@ -42,7 +42,7 @@ def file_of(job: Job, folder: Location) -> Location:
     parts: list[Any] = [
         config.identity("model"),
         config.identity("train"),
-        config.evaluate.model_dump(mode="json", include={"epochs", "batch_size", "budget"}),
+        config.evaluate.model_dump(mode="json", include={"epochs", "batch_size", "budget", "steps"}),
     ]
     kind = job.subset if job.subset in (FULL, RANDOM) else SELECTED
     if kind == RANDOM:

@@ -52,9 +52,9 @@ REFUSED = {
     "select.never_keep": "a sweep draws without the constraints of files",
     "select.deduplicate": "a sweep draws without the constraints of files",
     **{
-        f"evaluate.{key}": "only evaluate.epochs, batch_size and budget say how a trial trains"
+        f"evaluate.{key}": "only evaluate.epochs, steps, batch_size and budget say how a trial trains"
         for key in EvaluateConfig.model_fields
-        if key not in ("epochs", "batch_size", "budget")
+        if key not in ("epochs", "batch_size", "budget", "steps")
     },
 }
 

@@ -22,7 +22,7 @@ from dualprune.stages.tune.trial_log import TrialLog
 
 STARTED = "_started.json"
 # What `evaluate` says about the training of a trial.
-TRAINING_KEYS = {"epochs", "batch_size", "budget"}
+TRAINING_KEYS = {"epochs", "batch_size", "budget", "steps"}
 
 
 def run_tune(

@@ -18,13 +18,13 @@ from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
-from dualprune.data.source import open_source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.jobs import Job, Row, TrainingContext
 from dualprune.stages.evaluate.pool import TrainingPool
 from dualprune.stages.evaluate.stage import summarise
 from dualprune.stages.record.decode import ResidentData, load_resident
+from dualprune.stages.recorded_source import recorded_source
 from dualprune.stages.tune import check, results, search
 from dualprune.stages.tune.context import SweepContext
 from dualprune.stages.tune.loggers import make_loggers
@@ -57,7 +57,7 @@ class Sweep:
         started = time.monotonic()
         config = self._config
         with user_errors():
-            data = load_resident(open_source(config.data))
+            data = load_resident(recorded_source(self._run, config))
             sweep = self._context(data, self._validation)
             baseline = None
             if config.tune.objective != ACCURACY:
