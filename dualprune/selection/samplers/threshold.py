@@ -42,22 +42,18 @@ class Threshold(Sampler):
         min_score: float | None = Field(None, description="Keep scores from here on.")
         max_score: float | None = Field(None, description="Keep scores up to here.")
 
-    def __init__(self, options: Section | None = None) -> None:
-        super().__init__(options)
+    def draw(self, ratio: float, summary: Summary) -> ThresholdDraw:
+        """Return the draw; its parameters are the options."""
+        del ratio
         low, high = self.options.min_score, self.options.max_score
         if low is None and high is None:
             raise ConfigError("select.min_score, select.max_score: threshold needs one of them; both are null")
         if low is not None and high is not None and low > high:
             raise ConfigError(f"select.min_score: {low} is above select.max_score = {high}; nothing lies between them")
-        self._limits = (-np.inf if low is None else low, np.inf if high is None else high)
-
-    def draw(self, ratio: float, summary: Summary) -> ThresholdDraw:
-        """Return the draw; its parameters are the options."""
-        del ratio
-        low, high = self._limits
+        low, high = -np.inf if low is None else low, np.inf if high is None else high
         if low > summary.highest or high < summary.lowest:
             raise ConfigError(
-                f"select.min_score, select.max_score: no score lies in {list(self._limits)}; scores go from "
+                f"select.min_score, select.max_score: no score lies in {[low, high]}; scores go from "
                 f"{summary.lowest:g} to {summary.highest:g}"
             )
         return ThresholdDraw("score", "high", self.options.model_dump(), low, high)
