@@ -5,9 +5,7 @@ What it writes, `import_file` reads.
 
 from __future__ import annotations
 
-import io
 import os
-import re
 from collections.abc import Iterator
 from functools import partial
 from typing import Literal
@@ -15,11 +13,14 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 
+from dualprune.cluster.tasks import over_buckets
+from dualprune.core.arguments import check_choice
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import RunError
+from dualprune.exchange.room import make_room, marked_npz, marked_table
 
 Form = Literal["wide", "long"]
 
@@ -35,48 +36,38 @@ def export_dynamics(
 
     Args:
         run: the run directory.
-        to: a name that ends with .npz, for sample_id and label [N] and one array [T, N] a statistic, made in memory;
-            else a folder, which gets a Parquet file a bucket, block by block.
-        form: wide, a row a sample with one list [T] a statistic; long, a row a sample and epoch that has values.
-        force: replace what is there.
+        to: a name that ends with .npz, for sample_id and label [N] and one array [T, N] per statistic, made in memory;
+            otherwise a folder, which gets one Parquet file per bucket, written block by block.
+        form: of Parquet: "wide", one row per sample with one list [T] per statistic; "long", one row per sample and
+            epoch that has values.
+        force: replace an earlier export.
 
     Raises:
-        RunError: the run has no epochs, or `to` exists; or, with `force`, holds other things than an export.
+        RunError: the run has no epochs, or `to` exists; or, with `force`, holds anything but an export.
+        ConfigError: `form` is neither "wide" nor "long".
     """
+    check_choice("form", form, Form)
     store = DynamicsStore(run)
     place = Location.of(to)
     names = store.check_columns(None)
     if place.exists():
         if not force:
-            raise RunError(f"{place} exists; export to another place, or --force to replace it")
-        _make_room(place)
+            raise RunError(f"{place} exists; export to another place, or pass force=True to replace it")
+        make_room(place)
     if place.name.endswith(".npz"):
         _write_arrays(store, names, place)
         return store.num_samples
-    from dualprune.cluster.tasks import over_buckets
-
     work = partial(_write_bucket, str(store.run.root.address), names, place, form)
     for _ in over_buckets(work, range(store.num_buckets), title="export"):
         pass
     return store.num_samples
 
 
-def _make_room(place: Location) -> None:
-    """Remove what an earlier export left, and nothing else."""
-    if place.is_file():
-        place.delete()
-        return
-    others = [child.name for child in place.children() if not re.fullmatch(r"part-\d{5}\.parquet", child.name)]
-    if others:
-        raise RunError(f"{place} holds more than an export, such as {others[0]}; export to a folder of its own")
-    place.delete()
-
-
 def _write_arrays(store: DynamicsStore, names: tuple[str, ...], place: Location) -> None:
     index = store.index.read()
     arrays = {"sample_id": np.asarray(index["sample_id"]), "label": np.asarray(index["label"])}
     if store.index.id_type == "string":
-        # Of fixed width: objects would have to be pickled.
+        # Fixed-width text: numpy would have to pickle objects.
         arrays["sample_id"] = arrays["sample_id"].astype(np.str_)
     for name in names:
         arrays[name] = np.empty((len(store.epochs), store.num_samples), np.float32)
@@ -84,9 +75,7 @@ def _write_arrays(store: DynamicsStore, names: tuple[str, ...], place: Location)
         start, stop = store.index.bucket_range(bucket)
         for name, values in store.read_bucket(bucket, names).items():
             arrays[name][:, start:stop] = values.T
-    buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
-    place.write_bytes(buffer.getvalue())
+    place.write_bytes(marked_npz(arrays))
 
 
 def _write_bucket(run: str, names: tuple[str, ...], folder: Location, form: Form, bucket: int) -> None:
@@ -95,7 +84,7 @@ def _write_bucket(run: str, names: tuple[str, ...], folder: Location, form: Form
     with (folder / f"part-{bucket:05d}.parquet").table_writer(compression="zstd") as writer:
         for block in read_blocks(store, bucket, names, store.epochs):
             for table in tables(block, store.epochs):
-                writer.write(table)
+                writer.write(marked_table(table))
 
 
 def _wide(block: Block, epochs: list[int]) -> Iterator[pa.Table]:

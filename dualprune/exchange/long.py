@@ -1,9 +1,9 @@
-"""Brings Parquet in long form, a row a sample and epoch in any order, into wide form, in two passes of tasks.
+"""Brings Parquet in long form, one row per sample and epoch in any order, into wide form, in two passes of tasks.
 
-The first pass cuts the rows by ranges of ids, a file a task with a row group a range; the second reads one range of
-every file and lays it out. The ranges follow one another, so that the samples come out in the order of their ids.
+The first pass cuts the rows by ranges of ids: one file per task, one row group per range. The second reads one range
+from every file and lays it out. The ranges follow one another, so that the samples come out in the order of their ids.
 
-scratch/cut/task=00003.parquet     rows of a part of the input, a row group a range of ids
+scratch/cut/task=00003.parquet     rows of a part of the input, one row group per range of ids
 scratch/wide/range=00007.parquet   sample_id, label, target_prob_0 … of the samples of a range, by id
 """
 
@@ -24,11 +24,13 @@ from numpy.typing import NDArray
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import ROW_GROUP_ROWS
 from dualprune.errors import DataError
-from dualprune.exchange.recorded import LABEL, MOST_EPOCHS, SAMPLE_ID, TARGET_PROB, plain_column
-from dualprune.exchange.wide import ParquetSet, RecordedWide, RowGroup
+from dualprune.exchange.columns import check_number, float_values, plain_column
+from dualprune.exchange.parquet_set import ParquetSet, RowGroup
+from dualprune.exchange.recorded import EPOCH, LABEL, MOST_EPOCHS, SAMPLE_ID, check_statistics
+from dualprune.exchange.repeats import Cells, Repeated, take_one_each
+from dualprune.exchange.wide import RecordedWide
 
-EPOCH = "epoch"
-# A task holds so many rows: at 16 bytes each, and as much again for their order.
+# Rows per task: 16 bytes each, and as much again to order them.
 TASK_ROWS = 4_000_000
 SAMPLED_IDS = 256
 
@@ -49,8 +51,9 @@ class LongTable:
     parts: tuple[tuple[RowGroup, ...], ...]
     scratch: Location
     num_ranges: int
-    # Missing values are left missing, and are no error.
+    # Whether missing values stay missing instead of being an error.
     keep_missing: bool
+    repeated: Repeated
 
     @property
     def name(self) -> str:
@@ -67,31 +70,30 @@ class LongTable:
         table = self.files.read_group(group, columns)
         arrays = {}
         for column in columns:
-            whole = column in (SAMPLE_ID, LABEL, EPOCH)
-            arrays[column] = plain_column(self.name, column, table[column]) if whole else table[column]
-            if whole and arrays[column].null_count:
+            if column not in (SAMPLE_ID, LABEL, EPOCH):
+                arrays[column] = pa.array(float_values(table[column]))
+                continue
+            arrays[column] = plain_column(self.name, column, table[column])
+            if arrays[column].null_count:
                 raise DataError(f"{self.name}: {arrays[column].null_count} rows of {group.file.name} have no {column}")
-            if not whole:
-                arrays[column] = table[column].cast(pa.float32())
+            if column == EPOCH and not pa.types.is_integer(arrays[column].type):
+                raise DataError(f"{self.name}: epoch holds {table[column].type}; expected whole numbers")
         return pa.table(arrays)
 
 
-def to_wide(files: ParquetSet, scratch: Location, each: Each, keep_missing: bool) -> RecordedWide:
+def to_wide(
+    files: ParquetSet, scratch: Location, each: Each, keep_missing: bool, repeated: Repeated = "error"
+) -> RecordedWide:
     """Return the same dynamics in wide form, in files under `scratch`; a DataError names what is wrong.
 
-    `each(function, numbers)` gives function(number) of each number, in order.
+    `each(function, numbers)` yields function(number) for each number, in order.
     """
     statistics = tuple(name for name in files.schema.names if name not in (SAMPLE_ID, EPOCH, LABEL))
-    if TARGET_PROB not in statistics:
-        raise DataError(f"{files.place.name} has no statistic {TARGET_PROB!r}; it has: {', '.join(files.schema.names)}")
+    check_statistics(files.place.name, statistics)
     for name in statistics:
-        kind = files.schema.field(name).type
-        if not (pa.types.is_floating(kind) or pa.types.is_integer(kind)):
-            raise DataError(f"{files.place.name}: {name} holds {kind}; expected numbers")
-    if not pa.types.is_integer(files.schema.field(EPOCH).type):
-        raise DataError(f"{files.place.name}: epoch holds {files.schema.field(EPOCH).type}; expected whole numbers")
+        check_number(files.place.name, name, files.schema.field(name).type)
     num_ranges = -(-files.num_rows // TASK_ROWS)
-    table = LongTable(files, statistics, _grouped(files), scratch, num_ranges, keep_missing)
+    table = LongTable(files, statistics, _grouped(files), scratch, num_ranges, keep_missing, repeated)
     tasks = range(len(table.parts))
     splitters = pa.array([]) if num_ranges == 1 else _splitters(list(each(partial(_sample, table), tasks)), num_ranges)
     epochs: set[int] = set()
@@ -115,21 +117,21 @@ def _grouped(files: ParquetSet) -> tuple[tuple[RowGroup, ...], ...]:
 
 
 def _sample(table: LongTable, task: int) -> pa.Array:
-    """Return some of the ids of a part: of one row group, as those of a part are of one kind of order."""
+    """Return some ids of a part, from its first row group: the groups of a part are ordered alike."""
     ids = table.read(table.parts[task][0], [SAMPLE_ID])[SAMPLE_ID].combine_chunks()
-    rows = np.random.default_rng(task).integers(len(ids), size=min(SAMPLED_IDS, len(ids)))
+    rows = np.random.default_rng(task).integers(max(1, len(ids)), size=min(SAMPLED_IDS, len(ids)))
     return ids.take(pa.array(rows))
 
 
 def _splitters(samples: list[pa.Array], num_ranges: int) -> pa.Array:
-    """Return the ids at which ranges begin, but for the first."""
+    """Return the ids at which ranges begin, except for the first range."""
     ids = pa.concat_arrays([_array(sample) for sample in samples])
     ids = ids.take(pc.sort_indices(ids))
     return ids.take(pa.array(np.arange(1, num_ranges) * len(ids) // num_ranges))
 
 
 def _cut(table: LongTable, splitters: pa.Array, task: int) -> list[int]:
-    """Write a part's rows by range, and return the epochs that they are of."""
+    """Write a part's rows by range, and return the epochs among them."""
     rows = pa.concat_tables(table.read(group, table.columns) for group in table.parts[task]).combine_chunks()
     ranges = _range_of(rows[SAMPLE_ID], splitters)
     order = pa.array(np.argsort(ranges, kind="stable"))
@@ -141,7 +143,7 @@ def _cut(table: LongTable, splitters: pa.Array, task: int) -> list[int]:
 
 
 def _range_of(ids: pa.ChunkedArray, splitters: pa.Array) -> NDArray[np.uint16]:
-    """Return the range of each id: how many splitters are not above it."""
+    """Return the range of each id: the number of splitters that are not above it."""
     if not len(splitters):
         return np.zeros(len(ids), np.uint16)
     known = _array(ids).dictionary_encode()
@@ -183,18 +185,25 @@ def _lay_out(table: LongTable, first: int, num_epochs: int, number: int) -> None
     rank[np.asarray(order)] = np.arange(len(ids))
     samples, epochs = rank[np.asarray(known.indices)], np.asarray(rows[EPOCH]) - first
     del known
-    _check_once_each(table, ids, samples * num_epochs + epochs, first, num_epochs)
+    numbers, values = take_one_each(
+        Cells(table.name, ids, first, num_epochs),
+        samples * num_epochs + epochs,
+        {name: rows[name].to_numpy() for name in table.statistics},
+        repeated=table.repeated,
+        keep_missing=table.keep_missing,
+    )
     columns: dict[str, Any] = {SAMPLE_ID: ids}
     if LABEL in table.columns:
         columns[LABEL] = _labels(table, ids, samples, rows[LABEL])
     for name in table.statistics:
-        values = np.full((num_epochs, len(ids)), np.nan, np.float32)
-        values[epochs, samples] = rows[name].to_numpy()
-        columns.update({f"{name}_{epoch}": values[epoch] for epoch in range(num_epochs)})
+        dense = np.full((num_epochs, len(ids)), np.nan, np.float32)
+        dense[numbers % num_epochs, numbers // num_epochs] = values[name]
+        columns.update({f"{name}_{epoch}": dense[epoch] for epoch in range(num_epochs)})
     place = table.scratch / "wide" / f"range={number:05d}.parquet"
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
     with place.table_writer(**options) as writer:
-        for start in range(0, len(ids), ROW_GROUP_ROWS):
+        # At least once: a range may be empty.
+        for start in range(0, max(1, len(ids)), ROW_GROUP_ROWS):
             writer.write(pa.table(columns).slice(start, ROW_GROUP_ROWS))
 
 
@@ -202,28 +211,6 @@ def _read_ranges(table: LongTable, number: int) -> Iterator[pa.Table]:
     for task in range(len(table.parts)):
         with (table.scratch / "cut" / f"task={task:05d}.parquet").open_input() as stream:
             yield pq.ParquetFile(stream).read_row_group(number, use_threads=False)
-
-
-def _check_once_each(table: LongTable, ids: pa.Array, cells: NDArray[np.int64], first: int, num_epochs: int) -> None:
-    counts = np.bincount(cells, minlength=len(ids) * num_epochs)
-    for wrong, what in (
-        (counts > 1, "stand more than once"),
-        (counts == 0, "are missing"),
-    ):
-        at = np.flatnonzero(wrong)
-        if not len(at) or (what == "are missing" and table.keep_missing):
-            continue
-        such = ", ".join(
-            f"sample {ids[int(cell) // num_epochs].as_py()!r} in epoch {int(cell) % num_epochs + first}"
-            + (f" ({counts[cell]} times)" if counts[cell] else "")
-            for cell in at[:5]
-        )
-        remedy = (
-            "keep one row of each sample and epoch"
-            if what != "are missing"
-            else ("every sample needs a row of every epoch, or set --missing keep to leave those values missing")
-        )
-        raise DataError(f"{table.name}: {len(at)} pairs of sample and epoch {what}, such as {such}; {remedy}")
 
 
 def _labels(table: LongTable, ids: pa.Array, samples: NDArray[np.int64], labels: pa.ChunkedArray) -> pa.Array:

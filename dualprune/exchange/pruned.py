@@ -19,10 +19,11 @@ class PrunedDataset(Dataset[Any]):
     """The samples of a map-style data set that a selection kept, in their order.
 
     `dataset` must be the training set that the run recorded, in the same order: sample i at position i. `positions`
-    int64 [k] are those kept; `weights` float64 [k] the sampling weights that they were drawn with; `inclusion`
-    float64 [k] the probabilities with which they were kept: losses divided by them add up, in the mean, to those of the
-    full set.
-    A RunError where the run has no such selection; a DataError where the lengths differ.
+    int64 [k] are the kept ones. `weights` float64 [k] are the sampling weights that they were drawn with. `inclusion`
+    float64 [k] are the probabilities with which they were kept: the sum of losses divided by them equals, in
+    expectation, the sum over the full set.
+
+    Raises a RunError where the run has no such selection, and a DataError where the lengths differ.
     """
 
     def __init__(self, dataset: Any, run: RunDirectory | Location | str | os.PathLike[str], selection: str) -> None:
@@ -35,7 +36,7 @@ class PrunedDataset(Dataset[Any]):
         if isinstance(dataset, Sized) and len(dataset) != total:
             raise DataError(
                 f"the data set has {len(dataset)} samples, but {directory} recorded {total}; "
-                "give the training set that was recorded, in the same order"
+                "pass the training set that was recorded, in the same order"
             )
         table = kept.read_table(["position", "weight", "inclusion"])
         self.dataset = dataset

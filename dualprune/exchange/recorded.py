@@ -1,13 +1,14 @@
-"""What an import reads: dynamics that were recorded elsewhere, a row a sample, read by ranges of rows.
+"""What an import reads: dynamics that were recorded elsewhere, by ranges of samples.
 
-Forms: arrays in memory or in .npy and .npz files here; Parquet in wide form in `wide.py`, in long form in `long.py`.
+Arrays in memory and in .npy and .npz files are here; Parquet in wide form is in `wide.py`, in long form in `long.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +17,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from dualprune.core.arrays import IN_WORDS, Axes, as_array, as_axes
 from dualprune.core.storage import Location
-from dualprune.errors import DataError
+from dualprune.dynamics.layout import VALID
+from dualprune.errors import DataError, UserError
+from dualprune.exchange.columns import column_of
 
 TARGET_PROB = "target_prob"
 SAMPLE_ID = "sample_id"
 LABEL = "label"
-# The store's folders count epochs by four digits; more is a transposed array, not a long training.
+EPOCH = "epoch"
+# The store's folders number epochs with four digits; more epochs come from a transposed array, not from long training.
 MOST_EPOCHS = 9_999
 BATCH_ROWS = 1 << 20
 
 
 class Recorded(ABC):
-    """Statistics of N samples over T epochs. `name` says in messages where they come from.
+    """Statistics of N samples over T epochs. Messages call it `name`.
 
-    `first_epoch` is what the source calls the store's epoch 0. `is_shared`: workers can read it, by their copy.
+    `first_epoch` is what the source calls the store's epoch 0. `is_shared`: worker processes can read it as well.
     """
 
     name: str
@@ -42,24 +47,24 @@ class Recorded(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return what changes when ids or labels do."""
+        """Return digits that change when ids or labels do."""
 
     @abstractmethod
     def labels(self) -> Iterator[pa.Array]:
-        """Give the labels, in order, whole numbers or strings; nothing where there are none."""
+        """Yield the labels, in order, int64 or string; nothing where there are none."""
 
     @abstractmethod
     def samples(self) -> Iterator[tuple[pa.Array, pa.Array | None]]:
-        """Give ids and labels, in order."""
+        """Yield ids and labels, in order."""
 
     @abstractmethod
     def read(self, start: int, stop: int) -> dict[str, NDArray[np.float32]]:
-        """Return float32 [T, stop - start] a statistic."""
+        """Return float32 [T, stop - start] per statistic."""
 
 
 @dataclass
 class RecordedArrays(Recorded):
-    """Arrays [T, N] a statistic, with ids and labels where there are some."""
+    """Arrays [T, N], one per statistic, with ids and, where there are some, labels."""
 
     name: str
     statistics: Mapping[str, NDArray[Any]]
@@ -72,8 +77,6 @@ class RecordedArrays(Recorded):
         self.num_epochs, self.num_samples = self.statistics[TARGET_PROB].shape
 
     def fingerprint(self) -> str:
-        import hashlib
-
         digest = hashlib.sha256()
         for array in (self.sample_ids, self.sample_labels):
             digest.update(b"" if array is None else pa.table({"a": array}).to_batches()[0].serialize())
@@ -89,93 +92,87 @@ class RecordedArrays(Recorded):
             yield self.sample_ids.slice(start, BATCH_ROWS), labels
 
     def read(self, start: int, stop: int) -> dict[str, NDArray[np.float32]]:
-        return {name: np.asarray(array[:, start:stop], dtype=np.float32) for name, array in self.statistics.items()}
+        # A float64 beyond float32 becomes infinite, and is refused as such.
+        with np.errstate(over="ignore"):
+            return {name: np.asarray(array[:, start:stop], np.float32) for name, array in self.statistics.items()}
 
 
 def from_arrays(
-    name: str, statistics: Mapping[str, Any], sample_ids: Any | None = None, labels: Any | None = None
+    name: str,
+    statistics: Mapping[str, Any],
+    sample_ids: Any | None = None,
+    labels: Any | None = None,
+    axes: Axes | None = None,
 ) -> RecordedArrays:
-    """Check arrays and return them; a DataError names what does not fit."""
-    arrays = {key: _numbers(name, key, array) for key, array in statistics.items()}
-    if TARGET_PROB not in arrays:
-        raise DataError(f"{name} has no {TARGET_PROB!r}; it has: {', '.join(arrays) or 'nothing'}")
+    """Check arrays and return them as [T, N] per statistic; a DataError names what does not fit.
+
+    `axes` is the order of the axes of all of them. Without it they are read as [T, N], and more epochs than samples are
+    refused unless the number of ids or labels confirms them.
+    """
+    check_statistics(name, statistics)
+    arrays = {key: as_array(array, f"{name}: {key}") for key, array in statistics.items()}
+    shape = arrays[TARGET_PROB].shape
+    for key, array in arrays.items():
+        if array.ndim != 2:
+            raise DataError(f"{name}: {key} has shape {array.shape}; expected {IN_WORDS[axes or 'TN']}")
+        if array.shape != shape:
+            raise DataError(f"{name}: {key} has shape {array.shape}, {TARGET_PROB} {shape}")
+    if not all(shape):
+        raise DataError(f"{name}: {TARGET_PROB} has shape {shape}: there is nothing in it")
+    columns = {
+        key: column_of(name, key, values)
+        for key, values in ((SAMPLE_ID, sample_ids), (LABEL, labels))
+        if values is not None
+    }
+    for key, column in columns.items():
+        _check_length(name, key, len(column), shape, axes)
+    confirmed: Axes | None = "TN" if columns else None
+    arrays = {key: as_axes(array, axes or confirmed, "TN", f"{name}: {key}") for key, array in arrays.items()}
     num_epochs, num_samples = arrays[TARGET_PROB].shape
     if num_epochs > MOST_EPOCHS:
         raise DataError(
-            f"{name}: {TARGET_PROB} has shape {(num_epochs, num_samples)}, which are {num_epochs} epochs; "
-            "expected [T, N], epochs by samples: transpose it"
+            f"{name}: {TARGET_PROB} has shape {shape}, which are {num_epochs} epochs; expected at most {MOST_EPOCHS}: "
+            "transpose it"
         )
-    if not num_epochs or not num_samples:
-        raise DataError(f"{name}: {TARGET_PROB} has shape {(num_epochs, num_samples)}: there is nothing in it")
-    for key, array in arrays.items():
-        if array.shape != (num_epochs, num_samples):
-            raise DataError(f"{name}: {key} has shape {array.shape}, {TARGET_PROB} {(num_epochs, num_samples)}")
-    columns = {}
-    for key, values in ((SAMPLE_ID, sample_ids), (LABEL, labels)):
-        if values is None:
-            continue
-        column = _column(name, key, values)
-        if len(column) != num_samples:
-            hint = "; it is transposed" if len(column) == num_epochs else ""
-            raise DataError(
-                f"{name}: {len(column)} values of {key}, but {TARGET_PROB} has shape {(num_epochs, num_samples)}; "
-                f"expected [T, N], epochs by samples{hint}"
-            )
-        columns[key] = column
     ids = columns.get(SAMPLE_ID, pa.array(np.arange(num_samples)))
     return RecordedArrays(name, arrays, ids, columns.get(LABEL))
 
 
-def open_arrays(place: Location) -> RecordedArrays:
+def open_arrays(place: Location, axes: Axes | None = None) -> RecordedArrays:
     """Return the arrays of a .npy or .npz file; a local .npy is mapped, everything else is read into memory."""
     try:
-        if place.is_local and place.name.endswith(".npy"):
+        if place.is_local and place.name.lower().endswith(".npy"):
             found = np.load(Path(place.address), mmap_mode="r", allow_pickle=False)
         else:
             found = np.load(io.BytesIO(place.read_bytes()), allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return from_arrays(place.name, {TARGET_PROB: found})
-        arrays = {key: found[key] for key in found.files}
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, DataError):
-            raise
+        arrays = {TARGET_PROB: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
+    except UserError:
+        raise
+    # zipfile and zlib have error types of their own for a damaged .npz.
+    except Exception as error:
         raise DataError(
-            f"{place} cannot be read as arrays of numbers ({error}); save it by np.save or np.savez, without objects"
+            f"{place} cannot be read as arrays of numbers ({error}); save it with np.save or np.savez, without objects"
         ) from None
     ids, labels = arrays.pop(SAMPLE_ID, None), arrays.pop(LABEL, None)
-    return from_arrays(place.name, arrays, ids, labels)
+    return from_arrays(place.name, arrays, ids, labels, axes)
 
 
-def _numbers(name: str, key: str, array: Any) -> NDArray[Any]:
-    detached = array.detach().cpu() if hasattr(array, "detach") else array
-    values = detached if isinstance(detached, np.ndarray) else np.asarray(detached)
-    if values.ndim != 2:
-        raise DataError(f"{name}: {key} has shape {values.shape}; expected [T, N], epochs by samples")
-    if values.dtype.kind not in "fiub":
-        raise DataError(f"{name}: {key} has the type {values.dtype}; expected numbers")
-    return values
+def check_statistics(name: str, statistics: Collection[Any]) -> None:
+    """Raise a DataError unless these can be the names of statistics, with `target_prob` among them."""
+    for key in statistics:
+        if not isinstance(key, str) or key in ("", SAMPLE_ID, LABEL, EPOCH, VALID):
+            raise DataError(f"{name}: a statistic cannot be called {key!r}; give it another name")
+    if TARGET_PROB not in statistics:
+        raise DataError(f"{name} has no statistic {TARGET_PROB!r}; it has: {', '.join(statistics) or 'nothing'}")
 
 
-def _column(name: str, key: str, values: Any) -> pa.Array:
-    detached = values.detach().cpu().numpy() if hasattr(values, "detach") else values
-    try:
-        column = pa.array(detached)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
-        raise DataError(f"{name}: {key} is neither whole numbers nor strings, one a sample") from None
-    return plain_column(name, key, column)
-
-
-def plain_column(name: str, key: str, column: Any) -> pa.Array:
-    """Return ids or labels as int64 or string; a DataError where they are neither."""
-    if isinstance(column, pa.ChunkedArray):
-        column = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    if pa.types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if pa.types.is_integer(column.type):
-        try:
-            return column.cast(pa.int64())
-        except pa.ArrowInvalid:
-            raise DataError(f"{name}: {key} has values of {column.type} beyond int64") from None
-    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
-        return column.cast(pa.string())
-    raise DataError(f"{name}: {key} has the type {column.type}; expected whole numbers or strings")
+def _check_length(name: str, key: str, length: int, shape: tuple[int, ...], axes: Axes | None) -> None:
+    """Raise a DataError unless there is one id or label per sample."""
+    given: Axes = axes or "TN"
+    sample_axis = given.index("N")
+    if length == shape[sample_axis]:
+        return
+    hint = f'; pass axes="{given[::-1]}" if it is transposed' if length == shape[1 - sample_axis] else ""
+    raise DataError(
+        f"{name}: {length} values of {key}, but {TARGET_PROB} has shape {shape}; expected {IN_WORDS[given]}{hint}"
+    )

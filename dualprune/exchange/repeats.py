@@ -1,0 +1,89 @@
+"""Rows of a long table that stand for the same sample and epoch: one value is taken, or an error names them.
+
+A distributed sampler pads an epoch by sending some samples twice, so that their rows come twice as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from dualprune.errors import DataError
+
+Repeated = Literal["first", "mean", "error"]
+SHOWN = 5
+Values = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The pairs of sample and epoch of some samples, numbered `row of ids · num_epochs + epoch - first_epoch`."""
+
+    table: str
+    ids: pa.Array
+    first_epoch: int
+    num_epochs: int
+
+    def check_none(self, wrong: NDArray[np.int64], what: str, remedy: str) -> None:
+        """Raise a DataError where any pair is `wrong`."""
+        if len(wrong):
+            such = ", ".join(map(self._in_words, wrong[:SHOWN].tolist()))
+            raise DataError(f"{self.table}: {len(wrong)} pairs of sample and epoch {what}, such as {such}; {remedy}")
+
+    def _in_words(self, number: int) -> str:
+        row, epoch = divmod(number, self.num_epochs)
+        return f"sample {self.ids[row].as_py()!r} in epoch {epoch + self.first_epoch}"
+
+
+def take_one_each(
+    cells: Cells,
+    numbers: NDArray[np.int64],
+    values: Mapping[str, NDArray[np.float32]],
+    *,
+    repeated: Repeated,
+    keep_missing: bool,
+) -> tuple[NDArray[np.int64], Values]:
+    """Return each cell once, with its values.
+
+    Args:
+        cells: what the numbers stand for.
+        numbers: int64 [m], the cell of each row, in the order of the table.
+        values: float32 [m] per statistic.
+        repeated: what to take of rows of one cell with different values: the first row, the mean (without NaN), or an
+            error. Rows with equal values count as one.
+        keep_missing: cells without a row are no error.
+    """
+    counts = np.bincount(numbers, minlength=len(cells.ids) * cells.num_epochs)
+    if not keep_missing:
+        remedy = 'every sample needs a row in every epoch, or pass missing="keep" to leave those values missing'
+        cells.check_none(np.flatnonzero(counts == 0), "are missing", remedy)
+    if counts.max(initial=0) <= 1:
+        return numbers, dict(values)
+    # The stable sort of `unique` makes these the first rows in the order of the table.
+    unique, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
+    differs = np.zeros(len(unique), bool)
+    for column in values.values():
+        kept = column[first][inverse]
+        differs[inverse[(column != kept) & ~(np.isnan(column) & np.isnan(kept))]] = True
+    if repeated == "error":
+        remedy = 'keep one row of each, or pass repeated="first" or repeated="mean"'
+        cells.check_none(unique[differs], "occur more than once with different values", remedy)
+    merged = {name: column[first] for name, column in values.items()}
+    if repeated == "mean":
+        for name, column in values.items():
+            merged[name][differs] = _means(column, inverse, len(unique))[differs]
+    return unique, merged
+
+
+def _means(column: NDArray[np.float32], groups: NDArray[np.int64], num_groups: int) -> NDArray[np.float32]:
+    """Return the mean of each group's values without NaN; NaN where it has no others."""
+    known = ~np.isnan(column)
+    counts = np.bincount(groups[known], minlength=num_groups)
+    sums = np.bincount(groups[known], weights=column[known], minlength=num_groups)
+    with np.errstate(invalid="ignore"):
+        return (sums / counts).astype(np.float32)
