@@ -34,9 +34,17 @@ def check(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
 def import_(
     file: Annotated[str, typer.Argument(help=".npy [T, N], .npz, or Parquet in wide or long form.")],
     run: Annotated[str, typer.Option("--run", help="The run directory to make.")],
+    axes: Annotated[
+        Literal["NT", "TN"] | None,
+        typer.Option(help="Of arrays: TN, epochs by samples, which is the default; NT, samples by epochs."),
+    ] = None,
     missing: Annotated[
         Literal["raise", "keep"], typer.Option(help="raise: a missing value is an error; keep: it stays missing.")
     ] = "raise",
+    repeated: Annotated[
+        Literal["first", "mean", "error"],
+        typer.Option(help="Which of several different values to take for one sample and epoch of a long table."),
+    ] = "error",
     overrides: Overrides = None,
     force: Force = False,
 ) -> None:
@@ -45,7 +53,8 @@ def import_(
     from dualprune.exchange.importing import import_file
     from dualprune.report.console import say
 
-    import_file(file, run, config=override_values(overrides or ()), missing=missing, force=force)
+    config = override_values(overrides or ())
+    import_file(file, run, axes=axes, config=config, missing=missing, repeated=repeated, force=force)
     say(f"imported into {run}; next: dualprune score {run}")
 
 

@@ -80,9 +80,9 @@ def check_range(values: Any, name: str, low: float = 0.0, high: float = 1.0) -> 
     if not bool(wrong.any()):
         return
     first = tuple(int(axis[0]) for axis in wrong.nonzero()) if isinstance(wrong, np.ndarray) else None
-    at = f" at {list(first)}" if first is not None else ""
+    such = f"{float(values[wrong][0]):g}" + (f" at {list(first)}" if first is not None else "")
     raise DataError(
-        f"{int(wrong.sum()):,} values of {name} are not in [{low:g}, {high:g}], such as {float(values[wrong][0]):g}{at}; "
+        f"{int(wrong.sum()):,} values of {name} are not in [{low:g}, {high:g}], such as {such}; "
         f"{range_remedy(values[values == values], low, high)}"
     )
 
@@ -108,8 +108,7 @@ def _to_numpy(values: Any) -> NDArray[Any]:
         # numpy has no bfloat16, and none of the 8-bit forms.
         return np.asarray((tensor.float() if _is_narrow(tensor) else tensor).numpy())
     if isinstance(values, np.ma.MaskedArray):
-        filled = values.astype(np.result_type(values.dtype, np.float32)).filled(np.nan)
-        return np.asarray(filled)
+        return np.where(np.ma.getmaskarray(values), np.nan, np.ma.getdata(values))
     if isinstance(values, (list, tuple)) and len(values) and not isinstance(values[0], Number):
         return np.stack([_to_numpy(value) for value in values])
     array = np.asarray(values)

@@ -31,7 +31,9 @@ def column_of(name: str, key: str, values: Any) -> pa.Array:
     try:
         column = values if isinstance(values, (pa.Array, pa.ChunkedArray)) else pa.array(values)
     except (pa.ArrowException, OverflowError, TypeError, ValueError) as error:
-        raise DataError(f"{name}: {key} cannot be read as a column ({_line(error)}); {EXPECTED}, one per sample") from None
+        raise DataError(
+            f"{name}: {key} cannot be read as a column ({_line(error)}); {EXPECTED}, one per sample"
+        ) from None
     return plain_column(name, key, column)
 
 
@@ -139,7 +141,9 @@ def _whole(name: str, key: str, array: pa.Array) -> pa.Array:
     is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), limit))
     if not pc.all(is_whole, min_count=0).as_py():
         odd = values.filter(pc.invert(is_whole))[0].as_py()
-        raise DataError(f"{name}: {key} has the type {array.type}; {EXPECTED}, but {odd} is not a whole number below {limit}")
+        raise DataError(
+            f"{name}: {key} has the type {array.type}; {EXPECTED}, but {odd} is not a whole number below {limit}"
+        )
     return values.cast(pa.int64())
 
 

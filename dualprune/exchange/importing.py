@@ -261,7 +261,9 @@ def _read_checked(
         wrong = outside(name, values)
         if wrong.any():
             remedy = range_remedy(values[~np.isnan(values)], low, high)
-            raise DataError(_odd_values(recorded, index, bucket, name, values, wrong, f"not in [{low:g}, {high:g}]", remedy))
+            raise DataError(
+                _odd_values(recorded, index, bucket, name, values, wrong, f"not in [{low:g}, {high:g}]", remedy)
+            )
         wrong = np.isnan(values)
         if missing == "raise" and wrong.any():
             remedy = 'correct them, or pass missing="keep" to leave them missing'

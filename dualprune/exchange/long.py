@@ -89,7 +89,7 @@ def to_wide(
     `each(function, numbers)` yields function(number) for each number, in order.
     """
     statistics = tuple(name for name in files.schema.names if name not in (SAMPLE_ID, EPOCH, LABEL))
-    check_statistics(files.place.name, statistics)
+    check_statistics(files.place.name, statistics, files.schema.names)
     for name in statistics:
         check_number(files.place.name, name, files.schema.field(name).type)
     num_ranges = -(-files.num_rows // TASK_ROWS)

@@ -157,13 +157,17 @@ def open_arrays(place: Location, axes: Axes | None = None) -> RecordedArrays:
     return from_arrays(place.name, arrays, ids, labels, axes)
 
 
-def check_statistics(name: str, statistics: Collection[Any]) -> None:
-    """Raise a DataError unless these can be the names of statistics, with `target_prob` among them."""
+def check_statistics(name: str, statistics: Collection[Any], found: Collection[str] | None = None) -> None:
+    """Raise a DataError unless these can be the names of statistics, with `target_prob` among them.
+
+    `found` are the names of everything that is there, where it is more.
+    """
     for key in statistics:
         if not isinstance(key, str) or key in ("", SAMPLE_ID, LABEL, EPOCH, VALID):
             raise DataError(f"{name}: a statistic cannot be called {key!r}; give it another name")
     if TARGET_PROB not in statistics:
-        raise DataError(f"{name} has no statistic {TARGET_PROB!r}; it has: {', '.join(statistics) or 'nothing'}")
+        there = ", ".join(statistics if found is None else found) or "nothing"
+        raise DataError(f"{name} has no statistic {TARGET_PROB!r}; it has: {there}")
 
 
 def _check_length(name: str, key: str, length: int, shape: tuple[int, ...], axes: Axes | None) -> None:

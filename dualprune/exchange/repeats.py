@@ -29,15 +29,18 @@ class Cells:
     first_epoch: int
     num_epochs: int
 
-    def check_none(self, wrong: NDArray[np.int64], what: str, remedy: str) -> None:
-        """Raise a DataError where any pair is `wrong`."""
-        if len(wrong):
-            such = ", ".join(map(self._in_words, wrong[:SHOWN].tolist()))
-            raise DataError(f"{self.table}: {len(wrong)} pairs of sample and epoch {what}, such as {such}; {remedy}")
-
-    def _in_words(self, number: int) -> str:
-        row, epoch = divmod(number, self.num_epochs)
-        return f"sample {self.ids[row].as_py()!r} in epoch {epoch + self.first_epoch}"
+    def refuse(self, numbers: NDArray[np.int64], counts: NDArray[np.int64], what: str, remedy: str) -> None:
+        """Raise a DataError about these pairs, if there are any. `counts` are the rows of every pair."""
+        if not len(numbers):
+            return
+        such = []
+        for number in numbers[:SHOWN].tolist():
+            row, epoch = divmod(number, self.num_epochs)
+            times = f" ({counts[number]} times)" if counts[number] else ""
+            such.append(f"sample {self.ids[row].as_py()!r} in epoch {epoch + self.first_epoch}{times}")
+        raise DataError(
+            f"{self.table}: {len(numbers)} pairs of sample and epoch {what}, such as {', '.join(such)}; {remedy}"
+        )
 
 
 def take_one_each(
@@ -59,25 +62,33 @@ def take_one_each(
         keep_missing: cells without a row are no error.
     """
     counts = np.bincount(numbers, minlength=len(cells.ids) * cells.num_epochs)
+    result = numbers, dict(values)
+    if counts.max(initial=0) > 1:
+        result, differing = _merge(numbers, values, repeated)
+        if repeated == "error":
+            remedy = 'keep one row of each, or pass repeated="first" or repeated="mean"'
+            cells.refuse(differing, counts, "occur more than once with different values", remedy)
     if not keep_missing:
         remedy = 'every sample needs a row in every epoch, or pass missing="keep" to leave those values missing'
-        cells.check_none(np.flatnonzero(counts == 0), "are missing", remedy)
-    if counts.max(initial=0) <= 1:
-        return numbers, dict(values)
-    # The stable sort of `unique` makes these the first rows in the order of the table.
+        cells.refuse(np.flatnonzero(counts == 0), counts, "are missing", remedy)
+    return result
+
+
+def _merge(
+    numbers: NDArray[np.int64], values: Mapping[str, NDArray[np.float32]], repeated: Repeated
+) -> tuple[tuple[NDArray[np.int64], Values], NDArray[np.int64]]:
+    """Return each cell once with its values, and the cells whose rows differ."""
+    # `unique` sorts stably, so that `first` are the first rows in the order of the table.
     unique, first, inverse = np.unique(numbers, return_index=True, return_inverse=True)
     differs = np.zeros(len(unique), bool)
     for column in values.values():
         kept = column[first][inverse]
         differs[inverse[(column != kept) & ~(np.isnan(column) & np.isnan(kept))]] = True
-    if repeated == "error":
-        remedy = 'keep one row of each, or pass repeated="first" or repeated="mean"'
-        cells.check_none(unique[differs], "occur more than once with different values", remedy)
     merged = {name: column[first] for name, column in values.items()}
     if repeated == "mean":
         for name, column in values.items():
             merged[name][differs] = _means(column, inverse, len(unique))[differs]
-    return unique, merged
+    return (unique, merged), unique[differs]
 
 
 def _means(column: NDArray[np.float32], groups: NDArray[np.int64], num_groups: int) -> NDArray[np.float32]:

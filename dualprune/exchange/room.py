@@ -43,7 +43,9 @@ def check_room(run: RunDirectory, force: bool) -> bool:
     if not manifests and not (run.index / INDEX_FILE).exists():
         others = [child.name for child in run.root.children() if child.name not in LOCKS]
         if others:
-            raise RunError(f"{run} is not a run directory and holds other things, such as {others[0]}; import into a new one")
+            raise RunError(
+                f"{run} is not a run directory and holds other things, such as {others[0]}; import into a new one"
+            )
         return False
     source = manifests.get("index", {}).get("settings", {}).get("data", {}).get("source")
     is_unfinished_import = source == SOURCE and manifests.get("record", {}).get("status") != "done"

@@ -141,5 +141,5 @@ def _find_columns(files: ParquetSet, name: str) -> dict[str, list[str]]:
         if statistic in found:
             raise DataError(f"{name}: {statistic} is a list column and the columns {statistic}_0 …; keep one of them")
         found[statistic] = [epochs[epoch] for epoch in range(len(epochs))]
-    check_statistics(name, found)
+    check_statistics(name, found, files.schema.names)
     return found

@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.logging import RichHandler
 from rich.markup import escape
 
+from dualprune.report.wording import as_options
+
 console = Console()
 
 
@@ -17,8 +19,8 @@ def say(text: str) -> None:
 
 
 def print_error(error: BaseException) -> None:
-    """Print the message of an error on standard error."""
-    Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
+    """Print the message of an error on standard error, with options in the place of Python arguments."""
+    Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(as_options(str(error)))}", soft_wrap=True)
 
 
 def log_to_terminal(*, verbose: bool = False, quiet: bool = False) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import dualprune
-from dualprune.errors import RunError
+from dualprune.errors import ConfigError, RunError
 from tests.conftest import MakeDynamics
 
 PROB = np.random.default_rng(1).random((23, 5), dtype=np.float32)
@@ -43,12 +44,18 @@ def test_the_long_form_leaves_out_what_is_missing(
 
 def test_nothing_is_overwritten_without_force(tmp_path: Path, make_dynamics: MakeDynamics) -> None:
     run = make_dynamics(PROB)
-    (tmp_path / "d.npz").write_bytes(b"mine")
-    with pytest.raises(RunError, match=r"d.npz exists; export to another place, or --force"):
+    np.savez(tmp_path / "d.npz", target_prob=PROB.T)
+    mine = (tmp_path / "d.npz").read_bytes()
+    with pytest.raises(RunError, match=r"d.npz exists; export to another place, or pass force=True"):
         dualprune.export_dynamics(run, tmp_path / "d.npz")
-    dualprune.export_dynamics(run, tmp_path / "d.npz", force=True)
-    with np.load(tmp_path / "d.npz", allow_pickle=False) as arrays:
-        np.testing.assert_array_equal(arrays["target_prob"], PROB.T)
+    with pytest.raises(RunError, match=r"d.npz is not an export of dualprune, and is not replaced; export to another"):
+        dualprune.export_dynamics(run, tmp_path / "d.npz", force=True)
+    assert (tmp_path / "d.npz").read_bytes() == mine
+    dualprune.export_dynamics(run, tmp_path / "e.npz")
+    (run.dynamics / "epoch=0004").delete()
+    dualprune.export_dynamics(run, tmp_path / "e.npz", force=True)
+    with np.load(tmp_path / "e.npz", allow_pickle=False) as arrays:
+        np.testing.assert_array_equal(arrays["target_prob"], PROB.T[:4])
 
 
 def test_a_run_without_epochs_has_nothing_to_export(tmp_path: Path, make_dynamics: MakeDynamics) -> None:
@@ -69,6 +76,23 @@ def test_force_replaces_an_export_and_nothing_else(
     with pytest.raises(RunError, match="holds more than an export"):
         dualprune.export_dynamics(run, run.root, force=True)
     (tmp_path / "d" / "thesis.tex").unlink()
-    (tmp_path / "d" / "part-00007.parquet").write_text("of an earlier export")
+    pq.write_table(pa.table({"target_prob": [PROB[0]]}), tmp_path / "d" / "part-00007.parquet")
+    with pytest.raises(RunError, match=r"d holds more than an export, such as part-00007.parquet"):
+        dualprune.export_dynamics(run, tmp_path / "d", force=True)
+    (tmp_path / "d" / "part-00007.parquet").unlink()
+    dualprune.export_dynamics(run, tmp_path / "d", force=True)
+    (tmp_path / "d" / "part-00000.parquet").rename(tmp_path / "d" / "part-00007.parquet")
     dualprune.export_dynamics(run, tmp_path / "d", force=True)
     assert [file.name for file in (tmp_path / "d").iterdir()] == ["part-00000.parquet"]
+
+
+def test_a_folder_cannot_take_the_place_of_a_file(tmp_path: Path, make_dynamics: MakeDynamics) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(RunError, match="notes is not an export of dualprune"):
+        dualprune.export_dynamics(make_dynamics(PROB, num_buckets=1), tmp_path / "notes", force=True)
+    assert (tmp_path / "notes").read_text() == "mine"
+
+
+def test_an_unknown_form(tmp_path: Path, make_dynamics: MakeDynamics) -> None:
+    with pytest.raises(ConfigError, match=r"form: 'wied' is not one of 'wide', 'long'; did you mean 'wide'\?"):
+        dualprune.export_dynamics(make_dynamics(PROB), tmp_path / "d", form="wied")  # type: ignore[arg-type]

@@ -150,7 +150,7 @@ def test_missing_values_are_kept_on_request(tmp_path: Path) -> None:
     table = long_table(shuffled=False)
     place = write(tmp_path / "d.parquet", pa.concat_tables([table.slice(0, 5), table.slice(6)]))
     with pytest.raises(
-        DataError, match=rf"1 pairs .* are missing, such as sample {IDS[5]} in epoch 0; .*--missing keep"
+        DataError, match=rf"1 pairs .* are missing, such as sample {IDS[5]} in epoch 0; .*missing=.keep"
     ):
         dualprune.import_file(place, tmp_path / "run", config=SHORT)
     # The one that failed is in no one's way.
@@ -173,19 +173,23 @@ def with_value(value: float) -> np.ndarray:
     ("arrays", "message"),
     [
         ({"target_prob": with_value(1.5)}, r"1 values of target_prob are not in \[0, 1\], such as 1.5 of sample 7 in "),
+        ({"target_prob": np.log(PROB)}, r"240 values of target_prob are not in \[0, 1\].*; log-probabilities\?"),
+        ({"target_prob": PROB * 100}, r"values of target_prob are not in \[0, 1\].*; percent\? Divide by 100"),
         ({"target_prob": with_value(np.nan)}, r"1 values of target_prob are NaN, such as nan of sample 7 in epoch 2; "),
         ({"target_prob": PROB[0]}, r"target_prob has shape \(40,\); expected \[T, N\]"),
-        ({"target_prob": PROB.T, "sample_ids": IDS}, r"40 values of sample_id, .*shape \(40, 6\).*it is transposed"),
-        ({"target_prob": np.zeros((10_000, 2))}, r"10000 epochs; expected \[T, N\], .*: transpose it"),
+        ({"target_prob": PROB.T, "sample_ids": IDS}, r"40 values of sample_id, .*shape \(40, 6\).*axes=.NT. if it is"),
+        ({"target_prob": np.zeros((10_000, 2))}, r"shape \(10000, 2\); read as \[T, N\], .*: more epochs than samples"),
+        ({"target_prob": np.zeros((10_000, 2)), "axes": "TN"}, "10000 epochs; expected at most 9999: transpose it"),
         ({"target_prob": np.zeros((0, 2))}, r"shape \(0, 2\): there is nothing in it"),
         ({"target_prob": PROB, "statistics": {"loss": LOSS[1:]}}, r"loss has shape \(5, 40\), target_prob \(6, 40\)"),
         ({"target_prob": PROB, "statistics": {"loss": -LOSS}}, r"values of loss are not in \[0, inf\]"),
         ({"target_prob": PROB.astype(str)}, "target_prob has the type <U.*; expected numbers"),
-        ({"target_prob": PROB, "sample_ids": [1, 1, *range(5, 43)]}, r"1 sample ids stand more than once, such as 1 "),
+        ({"target_prob": PROB, "sample_ids": [1, 1, *range(5, 43)]},
+         r"1 sample ids (stand more than once|are not unique), such as 1 "),
         ({"target_prob": PROB, "sample_ids": PROB[0]}, "sample_id has the type float; expected whole numbers or str"),
         ({"target_prob": PROB, "labels": LABELS - 1}, r"14 labels are out of range, first of sample 0: -1 is not in"),
         ({"target_prob": PROB, "labels": LABELS * 10**6}, r"more than 1,000,000 classes \(label 2000000\)"),
-        ({"target_prob": PROB, "labels": [None, *LABELS[1:].tolist()]}, "1 samples have no label; give all one, or no"),
+        ({"target_prob": PROB, "labels": [None, *LABELS[1:].tolist()]}, "1 samples have no label; label all of them"),
     ],
 )  # fmt: skip
 def test_arrays_that_are_wrong(tmp_path: Path, arrays: dict[str, Any], message: str) -> None:
@@ -200,7 +204,7 @@ def test_too_few_epochs_for_the_window(tmp_path: Path) -> None:
 
 def test_a_run_is_not_overwritten_without_force(tmp_path: Path) -> None:
     run = dualprune.import_dynamics(PROB, tmp_path / "run", config=SHORT)
-    with pytest.raises(RunError, match=r"is a run directory already; .*--force to replace its dynamics"):
+    with pytest.raises(RunError, match=r"is a run directory already; .*pass force=True to replace its dynamics"):
         dualprune.import_dynamics(PROB[:5], run, config=SHORT)
     assert len(dualprune.DynamicsStore(run).epochs) == T
     dualprune.import_dynamics(PROB[:5], run, config=SHORT, force=True)
@@ -244,7 +248,8 @@ def changed(column: str, row: int, value: Any) -> pa.Table:
         ("d.parquet", wide_table().append_column("el2n_1", [LABELS]), "column el2n_0 is missing; its 1 columns must "),
         ("d.parquet", wide_table(PROB[0]), "sample_id has the type float; expected whole numbers or strings"),
         ("d.parquet", wide_table()[:0], "has no rows"),
-        ("d.parquet", changed("epoch", 3, 1), rf"1 pairs .* more than once, such as sample {IDS[3]} in epoch 1 \(2 t"),
+        ("d.parquet", changed("epoch", 3, 1),
+         rf"1 pairs .* more than once with different values, such as sample {IDS[3]} in epoch 1 \(2 t"),
         ("d.parquet", long_table(shuffled=False)[N:].slice(0, 3 * N), "epochs 1 … 3"),
         ("d.parquet", pa.concat_tables([long_table(shuffled=False)[:N], long_table(shuffled=False)[2 * N :]]),
          "has epochs 0 … 5, but none of the rows are of epoch 1; epochs must follow one another"),
@@ -263,6 +268,89 @@ def test_files_that_are_wrong(tmp_path: Path, name: str, make: Any, message: str
         return
     with pytest.raises(DataError, match=message):
         dualprune.import_file(place, tmp_path / "run", config=SHORT)
+
+
+def test_axes_of_all_arrays_and_of_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", "dualprune"):
+        run = dualprune.import_dynamics(PROB.T, tmp_path / "a", statistics={"loss": LOSS.T}, axes="NT", config=SHORT)
+    assert "imported 6 epochs of 40 samples" in caplog.text
+    np.testing.assert_array_equal(contents(run)[2], PROB)
+    np.testing.assert_array_equal(contents(run)[3], LOSS)
+    np.save(tmp_path / "d.npy", PROB.T)
+    run = dualprune.import_file(tmp_path / "d.npy", tmp_path / "b", axes="NT", config=SHORT)
+    store = dualprune.DynamicsStore(run)
+    np.testing.assert_array_equal(store.read_bucket(0)["target_prob"], PROB.T)
+
+
+def test_more_epochs_than_samples(tmp_path: Path) -> None:
+    swapped = RANDOM.random((100, 12), dtype=np.float32)
+    np.save(tmp_path / "d.npy", swapped)
+    for take in (
+        lambda **options: dualprune.import_dynamics(swapped, tmp_path / "run", **options),
+        lambda **options: dualprune.import_file(tmp_path / "d.npy", tmp_path / "run", force=True, **options),
+    ):
+        with pytest.raises(DataError, match=r"shape \(100, 12\).*100 epochs of 12 samples: more epochs than samples"):
+            take()
+        assert dualprune.DynamicsStore(take(axes="TN")).num_samples == 12
+    # What names the samples confirms them.
+    run = dualprune.import_dynamics(swapped, tmp_path / "named", sample_ids=np.arange(12))
+    assert len(dualprune.DynamicsStore(run).epochs) == 100
+
+
+def test_bfloat16_and_all_learnt(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    prob = torch.rand(12, 30).bfloat16()
+    run = dualprune.import_dynamics(prob, tmp_path / "bf16")
+    np.testing.assert_array_equal(dualprune.DynamicsStore(run).read_bucket(0)["target_prob"].T, prob.float().numpy())
+    run = dualprune.import_dynamics(np.ones((12, 80), np.float32), tmp_path / "learnt")
+    assert (dualprune.DynamicsStore(run).read_bucket(0)["target_prob"] == 1).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"axes": "nt"}, "axes: 'nt' is not one of 'NT', 'TN'"),
+        ({"missing": "Keep"}, "missing: 'Keep' is not one of 'raise', 'keep'; did you mean 'keep'"),
+        ({"config": {"score": {"window": "three"}}}, r"config\.score.*'three'"),
+        ({"config": {"scroe": {}}}, "config.scroe: unknown key"),
+        ({"config": {"data": 5}}, "config.data: 5 should be a mapping"),
+        ({"config": ["score.window=5"]}, "config: .* is a list; expected"),
+    ],
+)
+def test_arguments_that_are_wrong(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        dualprune.import_dynamics(PROB, tmp_path / "run", **options)
+
+
+def test_statistics_have_names_of_their_own(tmp_path: Path) -> None:
+    for name in ("sample_id", "label", "epoch", "valid", ""):
+        with pytest.raises(DataError, match=f"a statistic cannot be called '{name}'"):
+            dualprune.import_dynamics(PROB, tmp_path / "run", statistics={name: LOSS}, config=SHORT)
+    with pytest.raises(DataError, match="target_prob is an argument of its own"):
+        dualprune.import_dynamics(PROB, tmp_path / "run", statistics={"target_prob": LOSS}, config=SHORT)
+
+
+def test_a_long_table_has_no_axes(tmp_path: Path) -> None:
+    place = write(tmp_path / "d.parquet", long_table())
+    with pytest.raises(DataError, match="axes='NT' is for arrays; a long table names sample and epoch in each row"):
+        dualprune.import_file(place, tmp_path / "run", axes="NT", config=SHORT)
+
+
+def test_a_long_table_of_other_types(tmp_path: Path) -> None:
+    table = long_table(shuffled=False)
+    kinds = {"sample_id": pa.float64(), "epoch": pa.float32(), "label": pa.int8(), "loss": pa.decimal128(12, 6)}
+    for name, kind in kinds.items():
+        values = pa.array(np.round(np.asarray(table[name]), 3)).cast(pa.float64()).cast(kind, safe=False)
+        table = table.set_column(table.column_names.index(name), name, values)
+    run = dualprune.import_file(write(tmp_path / "d.parquet", table), tmp_path / "run", config=SHORT)
+    ids, labels, prob, loss = contents(run)
+    order = np.argsort(IDS)
+    assert (ids, labels.tolist()) == (IDS[order].tolist(), LABELS[order].tolist())
+    np.testing.assert_array_equal(prob, PROB[:, order])
+    np.testing.assert_allclose(loss, LOSS[:, order], atol=1e-3)
+    halves = table.set_column(1, "epoch", pa.array(np.full(T * N, 0.5)))
+    with pytest.raises(DataError, match=r"epoch has the type double; .* 0.5 is not a whole number"):
+        dualprune.import_file(write(tmp_path / "d.parquet", halves), tmp_path / "other", config=SHORT)
 
 
 def test_a_run_that_was_recorded_is_not_an_import_to_go_on_with(tmp_path: Path, make_dynamics: Any) -> None:

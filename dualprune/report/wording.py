@@ -1,0 +1,14 @@
+"""Rewords the library's messages for the command line: they name arguments of Python, here options are meant."""
+
+from __future__ import annotations
+
+import re
+
+# Arguments of public functions that messages tell the reader to pass, each an option of the same name.
+ARGUMENTS = ("axes", "force", "form", "missing", "repeated")
+PASSED = re.compile(rf"\b({'|'.join(ARGUMENTS)})=(?:True\b|([\"'])(\w+)\2)")
+
+
+def as_options(message: str) -> str:
+    """Return a message with `force=True` as `--force`, and `axes="NT"` as `--axes NT`."""
+    return PASSED.sub(lambda found: f"--{found[1]}" + (f" {found[3]}" if found[3] else ""), message)
