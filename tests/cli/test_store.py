@@ -17,10 +17,12 @@ PROB = np.random.default_rng(0).random((12, 100), dtype=np.float32)
 def test_import_axes(command: Command, tmp_path: Path) -> None:
     np.save(tmp_path / "d.npy", PROB.T)
     refused = command("store", "import", tmp_path / "d.npy", "--run", tmp_path / "run")
-    refused.is_user_error("(100, 12)", "100 epochs of 12 samples", "--axes NT if it is transposed, --axes TN if this is r")
+    refused.is_user_error(
+        "(100, 12)", "100 epochs of 12 samples", "--axes NT if it is transposed, --axes TN if this is r"
+    )
     done = command("store", "import", tmp_path / "d.npy", "--run", tmp_path / "run", "--axes", "NT")
     assert done.code == 0
-    assert "12 epochs of 100 samples" in done.err.replace("\n", " ")
+    assert "12 epochs of 100 samples" in " ".join(done.err.split())
     assert dualprune.DynamicsStore(tmp_path / "run").num_samples == 100
     again = command("store", "import", tmp_path / "d.npy", "--run", tmp_path / "run", "--axes", "NT")
     again.is_user_error("is a run directory already", "or pass --force to replace its dynamics")
@@ -44,7 +46,9 @@ def test_export_force(command: Command, tmp_path: Path) -> None:
     run = dualprune.import_dynamics(PROB, tmp_path / "run")
     np.savez(tmp_path / "mine.npz", target_prob=PROB)
     before = (tmp_path / "mine.npz").read_bytes()
-    command("store", "export", run, "--to", tmp_path / "mine.npz").is_user_error("exists", "or pass --force to replace it")
+    command("store", "export", run, "--to", tmp_path / "mine.npz").is_user_error(
+        "exists", "or pass --force to replace it"
+    )
     forced = command("store", "export", run, "--to", tmp_path / "mine.npz", "--force")
     forced.is_user_error("is not an export of dualprune")
     assert (tmp_path / "mine.npz").read_bytes() == before
