@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from dualprune.selection.sampler import Sampler as Sampler
     from dualprune.stages.pipeline import prune as prune
     from dualprune.training.models import MODELS as MODELS
+    from dualprune.training.models import Model as Model
 
     __version__: str
 
@@ -46,7 +47,7 @@ _HOMES = {
     "dualprune.scores.score": ("SCORES",),
     "dualprune.selection.sampler": ("SAMPLERS", "Sampler"),
     "dualprune.stages.pipeline": ("prune",),
-    "dualprune.training.models": ("MODELS",),
+    "dualprune.training.models": ("MODELS", "Model"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("scores", "selection")

@@ -105,7 +105,10 @@ class RunDirectory:
         """Return the stored configuration with overrides such as `select.ratio=0.7`."""
         place = self.root / "config.yaml"
         if not self.has_config:
-            raise RunError(f"{self.root} is not a run directory: it has no config.yaml; start one by `dualprune prune`")
+            raise RunError(
+                f"{self.root} is not a run directory: "
+                "it has no config.yaml; start one with `dualprune prune` (in Python: dualprune.Run(place, config=…))"
+            )
         return load_stored_config(place, overrides)
 
     def manifest(self, key: str) -> dict[str, Any] | None:
@@ -208,7 +211,7 @@ class RunDirectory:
         ]
         return (
             f"run directory {self.root} belongs to another configuration ({'; '.join(changes) or 'other inputs'}); "
-            f"use another run directory, or --force to do {key!r} and all after it again"
+            f"use another run directory, or pass force=True to do {key!r} and all after it again"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 # Arguments of public functions that messages tell the reader to pass, each an option of the same name.
-ARGUMENTS = ("axes", "force", "form", "missing", "repeated")
+ARGUMENTS = ("axes", "force", "form", "missing", "repeated", "resume")
 PASSED = re.compile(rf"\b({'|'.join(ARGUMENTS)})=(?:True\b|([\"'])(\w+)\2)")
 
 

@@ -21,7 +21,10 @@ def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
     """
     manifests = run.manifests()
     if not manifests and not run.has_config:
-        raise RunError(f"{run} is not a run directory: it has no manifests; start one by `dualprune prune`")
+        raise RunError(
+            f"{run} is not a run directory: it has no manifests; "
+            "start one with `dualprune prune` (in Python: dualprune.Run(place, config=…))"
+        )
     config = run.load_config() if run.has_config else None
     rows = []
     for stage in STAGES.values():

@@ -239,5 +239,5 @@ def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[s
     if columns is None or "score" in columns:
         finite = pc.is_finite(table["score"])
         if not pc.all(finite, min_count=0).as_py():
-            raise DataError(f"scores of {method} in bucket {bucket} are not all finite; score again with --force")
+            raise DataError(f"scores of {method} in bucket {bucket} are not all finite; score again with force=True")
     return table

@@ -119,13 +119,14 @@ def _prepare(run: RunDirectory, settings: dict[str, Any], inputs: list[str], res
         num = len(log.records())
         if num and not resume and run.manifest("tune") is None:
             raise RunError(
-                f"{run}: a sweep with these settings was interrupted after {num} trials; --resume goes on with it, "
-                "--force begins anew"
+                f"{run}: a sweep with these settings was interrupted after {num} trials; resume=True goes on with it, "
+                "force=True begins anew"
             )
         return log
     if known is not None and log.records() and not force:
         raise RunError(
-            f"{run}: the sweep there has other settings, so its trials are no part of this one; --force removes them "
+            f"{run}: the sweep there has other settings, so its trials are not part of this one; "
+            force=True removes them "
             "and begins anew, or use another run directory"
         )
     folder.delete()
