@@ -68,7 +68,7 @@ def problem(words: list[str]) -> str:
         for word in words[1:]:
             if not hasattr(command, "commands"):
                 break
-            if re.fullmatch(r"[A-Z…].*|--help", word):
+            if re.fullmatch(r"[A-Z…].*|--help|--version", word):
                 return ""
             if word not in command.commands:
                 return f"there is no command {word}"

@@ -91,7 +91,8 @@ class Bucket:
         # A sum is faster to make, and finite unless a value is not, or the values are huge.
         if name == "score" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
             raise DataError(
-                f"scores of {self._scores.method} in bucket {self.number} are not all finite; score again with force=True"
+                f"scores of {self._scores.method} in bucket {self.number} are not all finite; "
+                "score again with force=True"
             )
         return array
 

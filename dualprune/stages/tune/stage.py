@@ -126,8 +126,7 @@ def _prepare(run: RunDirectory, settings: dict[str, Any], inputs: list[str], res
     if known is not None and log.records() and not force:
         raise RunError(
             f"{run}: the sweep there has other settings, so its trials are not part of this one; "
-            force=True removes them "
-            "and begins anew, or use another run directory"
+            "force=True removes them and begins anew, or use another run directory"
         )
     folder.delete()
     started.write_json(body)
