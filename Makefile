@@ -25,7 +25,7 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Asks a database of known weaknesses, so it needs a network, and is no part of CI.
+# Asks a database of known vulnerabilities. It needs a network, so it is not part of CI.
 audit: $(VENV)/.dev
 	$(or $(UV),$(BIN)/uv) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
@@ -39,9 +39,9 @@ constraints: $(VENV)/.made
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
 
-# uv installs in seconds; where it is not there, a copy of it goes into the environment first.
+# uv installs in seconds; where it is missing, it is installed into the environment first.
 $(VENV)/.made:
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dualprune needs Python 3.11 or newer; name one by PYTHON=…")'
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dualprune needs Python 3.11 or newer; set PYTHON=… to one")'
 ifeq ($(UV),)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
@@ -50,7 +50,7 @@ else
 endif
 	touch $@
 
-# Compiled now, at once: else each process of the first run compiles what it imports, several side by side.
+# Compile at installation: otherwise every process of the first run compiles what it imports.
 INSTALL = $(or $(UV),$(BIN)/uv) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt

@@ -95,8 +95,9 @@ def config_schema() -> dict[str, Any]:
             continue
         section = sections[_definition(schema, chosen_by.partition(".")[0])]
         for name in registry(kind).names():
-            model = options_model(registry(kind)[name])
-            reference = {"$ref": f"#/$defs/{_add_definition(schema, kind, name, model)}"}
+            if _describe(kind, name).broken:
+                continue
+            reference = {"$ref": f"#/$defs/{_add_definition(schema, kind, name, registry(kind)[name])}"}
             if "{name}" in options_key:
                 section["properties"]["options"].setdefault("properties", {})[name] = reference
             else:
@@ -107,14 +108,16 @@ def config_schema() -> dict[str, Any]:
     return schema
 
 
-def options_model(plugin: Any) -> type[Section]:
-    """Return the model of a plug-in's options."""
-    model: type[Section] = getattr(plugin, "Options", Section)
-    return model
-
-
 def _describe(kind: str, name: str) -> Description:
     plugin = registry(kind)[name]
+    try:
+        return _description(kind, name, plugin)
+    except Exception as error:
+        # Another package's class may raise anything; the others are listed all the same.
+        return Description(kind, name, broken=f"{type(error).__name__}: {error} ({plugin!r})")
+
+
+def _description(kind: str, name: str, plugin: Any) -> Description:
     chosen_by, options_key = PLACES.get(kind, ("", ""))
     return Description(
         kind,
@@ -124,8 +127,13 @@ def _describe(kind: str, name: str) -> Description:
         options_key=options_key.format(name=name),
         reads=next((tuple(_value(plugin, attribute)) for attribute in READS if hasattr(plugin, attribute)), ()),
         traits={trait: _plain(_value(plugin, trait)) for trait in TRAITS if hasattr(plugin, trait)},
-        options=tuple(_options(options_model(plugin))),
+        options=tuple(_options(_options_model(plugin))),
     )
+
+
+def _options_model(plugin: Any) -> type[Section]:
+    model: type[Section] = getattr(plugin, "Options", Section)
+    return model
 
 
 def _value(plugin: Any, attribute: str) -> Any:
@@ -174,10 +182,10 @@ def _definition(schema: Mapping[str, Any], section: str) -> str:
     return found
 
 
-def _add_definition(schema: dict[str, Any], kind: str, name: str, model: type[Section]) -> str:
+def _add_definition(schema: dict[str, Any], kind: str, name: str, plugin: Any) -> str:
     """Add the schema of a plug-in's options, and of what it refers to; return the name of its definition."""
     key = f"{kind.replace(' ', '_')}.{name}"
-    own = model.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
+    own = _options_model(plugin).model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
     for inner, definition in own.pop("$defs", {}).items():
         schema["$defs"][f"{key}.{inner}"] = definition
     schema["$defs"][key] = own

@@ -1,4 +1,4 @@
-"""The export stage: writes the kept set in the forms that training code reads.
+"""The export stage: writes kept sets in the forms that training code reads.
 
 exports/<name>/mask.npy         bool [N] by position
 exports/<name>/data/*.parquet   the kept rows with all of their columns, where the source is a table

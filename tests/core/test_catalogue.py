@@ -52,7 +52,7 @@ def test_every_plug_in_of_ours_is_described() -> None:
     found = catalogue()
     for kind in PLACES:
         assert [one.name for one in found if one.kind == kind and not one.broken] == registry(kind).names()
-    assert all(one.about for one in found if not one.broken)
+    assert all(one.about for one in found)
 
 
 def test_a_plug_in_says_what_it_reads_and_takes(made: None) -> None:
@@ -88,6 +88,21 @@ def test_a_broken_plug_in_is_listed_with_the_reason(monkeypatch: pytest.MonkeyPa
         "broken": "ImportError: no module (entry point other:Gone)",
     }
     assert described("beta")
+
+
+def test_a_plug_in_that_cannot_be_described_spares_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong(Made):
+        """Is wrong."""
+
+        @property
+        def reads(self) -> tuple[str, ...]:
+            raise RuntimeError("no default")
+
+    monkeypatch.setitem(SAMPLERS._items, "wrong", Wrong)
+    [one] = described("wrong")
+    assert one.broken.startswith("RuntimeError: no default (")
+    assert "sampler.wrong" not in config_schema()["$defs"]
+    assert "sampler.beta" in config_schema()["$defs"]
 
 
 def test_the_schema_has_the_options_of_every_plug_in(made: None) -> None:
