@@ -22,7 +22,7 @@ from dualprune.core.config import ModelConfig, TrainConfig
 from dualprune.data.arrangement import Scatter
 from dualprune.data.loader import Batch
 from dualprune.data.plan import EpochPlan
-from dualprune.dynamics.statistics.builtin import compute_statistics
+from dualprune.dynamics.statistics import STATISTICS, Forward
 from dualprune.training.loop import Trainer
 from dualprune.training.models import make_model
 from dualprune.training.recorder import EpochBuffer
@@ -78,8 +78,10 @@ def main() -> None:
     trainer = Trainer(model, TrainConfig(epochs=EPOCHS), total_steps=10**9, device=device)
     buffer = EpochBuffer(1, asked.batch_size * asked.steps, device)
 
-    def record(positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        buffer.add(positions, compute_statistics(("target_prob",), logits, targets))
+    target_prob = STATISTICS["target_prob"]()
+
+    def record(positions: torch.Tensor, forward: Forward) -> None:
+        buffer.add(positions, target_prob.compute(forward)[None])
 
     seconds(trainer, Steps(steps.batch, 2), None, device)
     plain, recording = [], []

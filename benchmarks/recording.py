@@ -24,8 +24,8 @@ from dualprune.core.config import StableConfig
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.dynamics.store import DynamicsStore
-from dualprune.dynamics.writer import DynamicsWriter
-from dualprune.scores import Dual, DualAccumulator
+from dualprune.dynamics.writer import DynamicsWriter, lay_out
+from dualprune.scores import Dual, DualAccumulator, MeanProb
 from dualprune.selection.engine.drawing import DrawRules
 from dualprune.selection.samplers.beta import Beta
 from dualprune.selection.stability import Snapshot, movement, settled_at, snapshot
@@ -66,28 +66,28 @@ def measure_cost(num_samples: int, num_epochs: int) -> None:
         writer = DynamicsWriter(run.dynamics, index, ("target_prob",), "x")
         random = np.random.default_rng(0)
         warm = DualAccumulator(10, 2)
-        for _ in range(3):
-            warm.update(np.zeros(10, np.float32))
-        scores = RunningScores(index, {"dual": Dual(WINDOW)})
+        for epoch in range(3):
+            warm.update(epoch, {"target_prob": np.zeros(10, np.float32)}, np.ones(10, dtype=bool))
+        scores = RunningScores(index, {"dual": Dual()})
         writes, early, late = [], [], []
         for epoch in range(num_epochs):
             for bucket in range(index.num_buckets):
                 start, stop = index.bucket_range(bucket)
                 values = random.random((1, stop - start), dtype=np.float32)
                 started = time.perf_counter()
-                dense, seen = writer.lay_out(bucket, np.arange(start, stop), values)
+                dense, seen = lay_out(index, bucket, np.arange(start, stop), {"target_prob": values[0]})
                 writer.write_dense(epoch, bucket, dense, seen)
                 written = time.perf_counter()
-                scores.update(epoch, bucket, dense)
+                scores.update(epoch, bucket, dense, seen)
                 writes.append(written - started)
                 (late if epoch + 1 >= WINDOW else early).append(time.perf_counter() - written)
         per_million = index.num_buckets * 1e6 / num_samples
         print(f"{num_samples:,} samples, {index.num_buckets} buckets, {num_epochs} epochs, window {WINDOW}")
-        print(f"write an epoch         {np.mean(writes) * per_million:8.3f} s a million samples")
-        print(f"update, before window  {np.mean(early) * per_million:8.3f} s a million samples")
-        print(f"update, from window on {np.mean(late) * per_million:8.3f} s a million samples")
+        print(f"write an epoch         {np.mean(writes) * per_million:8.3f} s per million samples")
+        print(f"update, before window  {np.mean(early) * per_million:8.3f} s per million samples")
+        print(f"update, from window on {np.mean(late) * per_million:8.3f} s per million samples")
         print(f"update / write         {np.mean(late) / np.mean(writes):8.2f}")
-        print(f"memory                 {held_bytes(index) / num_samples:8.1f} bytes a sample")
+        print(f"memory                 {held_bytes(index) / num_samples:8.1f} bytes per sample")
     count = min(num_samples, 1_000_000)
     started = time.perf_counter()
     scores = random.random(count), random.random(count)
@@ -99,11 +99,12 @@ def measure_cost(num_samples: int, num_epochs: int) -> None:
 def held_bytes(index: SampleIndex) -> int:
     """Return what running scores hold after a window of epochs."""
     tracemalloc.start()
-    scores = RunningScores(index, {"dual": Dual(WINDOW)})
+    scores = RunningScores(index, {"dual": Dual()})
     for epoch in range(WINDOW):
         for bucket in range(index.num_buckets):
             start, stop = index.bucket_range(bucket)
-            scores.update(epoch, bucket, {"target_prob": np.zeros(stop - start, np.float32)})
+            seen = np.ones(stop - start, dtype=bool)
+            scores.update(epoch, bucket, {"target_prob": np.zeros(stop - start, np.float32)}, seen)
     held, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     return held
@@ -144,14 +145,14 @@ def snapshots(run: str, sampler: Beta) -> dict[int, Snapshot]:
     store = DynamicsStore(run)
     prob = np.concatenate([store.read_bucket(bucket)["target_prob"] for bucket in range(store.num_buckets)])
     ids = store.index.read()["sample_id"].combine_chunks()
-    accumulator = DualAccumulator(len(prob), WINDOW)
+    accumulator, mean = DualAccumulator(len(prob), WINDOW), MeanProb(len(prob))
+    everyone = np.ones(len(prob), dtype=bool)
     found = {}
     for epoch in range(prob.shape[1]):
-        accumulator.update(prob[:, epoch])
+        for follower in (accumulator, mean):
+            follower.update(epoch, {"target_prob": prob[:, epoch]}, everyone)
         if epoch + 1 >= WINDOW:
-            scored = accumulator.result()
-            assert scored.mean_prob is not None
-            found[epoch] = snapshot(sampler, DrawRules(tuple(RATIOS)), scored.score, scored.mean_prob, ids)
+            found[epoch] = snapshot(sampler, DrawRules(tuple(RATIOS)), accumulator.result(), mean.result(), ids)
     return found
 
 

@@ -34,7 +34,6 @@ from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.dynamics.layout import ROW_GROUP_ROWS, bucket_name
-from dualprune.scores.score import Scored
 from dualprune.selection.engine.survey import Survey
 from dualprune.stages.score.files import Gaps, ScoredBlock, add_surveys, write_bucket
 from dualprune.stages.score.surveys import SURVEY, write_survey
@@ -84,7 +83,7 @@ def blocks(positions: range) -> Iterator[ScoredBlock]:
         ids = np.asarray(positions[start : start + ROW_GROUP_ROWS])
         score, mean = scores[start : start + len(ids)], means[start : start + len(ids)]
         index = pa.table({"sample_id": ids, "label": ids % 1000})
-        yield ScoredBlock(int(ids[0]), index, {"dual": Scored(score, mean)}, mean, no_gaps)
+        yield ScoredBlock(int(ids[0]), index, {"dual": score}, mean, no_gaps)
 
 
 def no_gaps() -> Gaps:

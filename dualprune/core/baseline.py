@@ -47,8 +47,16 @@ BASELINES: dict[str, dict[str, Any]] = {
         "statistics": None,
         "num_buckets": None,
         "checkpoint_every": 1,
+        "max_state_bytes": 8 << 30,
     },
-    "score": {"methods": ["dual"], "epochs": None, "on_nan": "raise", "options": {}, "mean_epochs": "all"},
+    "score": {
+        "methods": ["dual"],
+        "epochs": None,
+        "on_nan": "raise",
+        "options": {},
+        "mean_epochs": "all",
+        "max_bytes": 4 << 30,
+    },
     "balance": {"by": "label", "quota": "none", "minimum": 0, "short": "raise"},
     "select": {
         "name": None,

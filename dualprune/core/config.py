@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator, model_validator
 
 from dualprune.core.baseline import BASELINES
+from dualprune.core.presets import PRESETS
 from dualprune.core.section import Section
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -118,6 +119,11 @@ class RecordConfig(Section):
         None, description="Parts of the position range; null: about a million samples each, at least one per worker."
     )
     checkpoint_every: PositiveInt = Field(1, description="Epochs between model checkpoints, from which a run resumes.")
+    max_state_bytes: PositiveInt = Field(
+        8 << 30,
+        description="Refuse to record where a worker would hold more bytes than this of values that the store does "
+        "not keep, such as class probabilities of the last epoch.",
+    )
 
 
 class ScoreConfig(Section):
@@ -126,10 +132,17 @@ class ScoreConfig(Section):
     baseline = BASELINES["score"]
 
     methods: list[str] = Field(["dual"], min_length=1, description="Score methods, computed in one read.")
-    window: Annotated[int, Field(ge=2)] = Field(10, description="Window length J, in epochs.")
     epochs: PositiveInt | None = Field(None, description="Score by the first T recorded epochs; null: all.")
     on_nan: Literal["raise", "drop"] = Field(
         "raise", description="Where a recorded value is NaN: stop, or leave the sample without a score."
+    )
+    mean_epochs: PositiveInt | Literal["all"] | None = Field(
+        None,
+        description="Take `mean_prob` over the first this many of the scored epochs, or over all; null: as the preset "
+        "says.",
+    )
+    max_bytes: PositiveInt = Field(
+        4 << 30, description="Refuse a score that needs more bytes than this of columns at once (scopes class and all)."
     )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options by method, such as `dual: {window: 5}`: `dualprune methods NAME`."
@@ -346,6 +359,21 @@ class Config(Section):
         values = getattr(self, section).model_dump(mode="json")
         return section_identity(section, preset_options(self.preset, section, values), exclude)
 
+    @property
+    def mean_epochs(self) -> int | None:
+        """Over how many of the scored epochs, from the first on, `mean_prob` is taken; None: all."""
+        chosen = self.score.mean_epochs
+        if chosen is None:
+            return PRESETS[self.preset].mean_epochs
+        return None if chosen == "all" else chosen
+
+    def _least_epochs(self) -> dict[str, int]:
+        """Return how many epochs each score of recorded epochs needs, by method."""
+        from dualprune.core.plugins import make_score
+
+        methods = {name: make_score(self, name) for name in [*self.score.methods, self.select_score]}
+        return {name: getattr(method, "min_epochs", 1) for name, method in methods.items()}
+
     @field_validator("select")
     @classmethod
     def _one_name_for_one_ratio(cls, select: SelectConfig) -> SelectConfig:
@@ -380,11 +408,12 @@ class Config(Section):
         used = self.score.epochs if self.score.epochs is not None else self.record.epochs
         if used > self.record.epochs:
             raise ValueError(f"score.epochs: {used} is more than record.epochs = {self.record.epochs}")
-        if used < self.score.window:
-            raise ValueError(
-                f"score.window: {self.score.window} epochs do not fit into {used} recorded epochs; "
-                "record more epochs or use a shorter window"
-            )
+        for name, least in self._least_epochs().items():
+            if used < least:
+                raise ValueError(
+                    f"score.methods: {name} needs {least} epochs, which do not fit into {used} recorded epochs; "
+                    f"record more epochs, or fewer are enough with another window (score.options.{name}.window)"
+                )
         return self
 
     @model_validator(mode="after")
@@ -394,10 +423,11 @@ class Config(Section):
             return self
         if not record.online:
             raise ValueError("record.online: false, but record.stop: stable follows the scores; set it to true")
-        least = self.score.window + rule.lag + rule.patience - 1
+        window = max(self._least_epochs().values())
+        least = window + rule.lag + rule.patience - 1
         if least > record.epochs:
             raise ValueError(
-                f"record.stop: stable cannot stop before {least} epochs (score.window {self.score.window} + "
+                f"record.stop: stable cannot stop before {least} epochs ({window} of the scores + "
                 f"record.stable.lag {rule.lag} + record.stable.patience {rule.patience} - 1), but record.epochs is "
                 f"{record.epochs}; record more epochs or lower one of the others"
             )

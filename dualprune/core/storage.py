@@ -54,11 +54,15 @@ class FileRecord:
 
 
 class TableWriter:
-    """Appends tables of one schema to a Parquet file, a row group each."""
+    """Appends tables of one schema to a Parquet file, a row group each.
+
+    `metadata`, set at any time, is written into the file's metadata at its end.
+    """
 
     def __init__(self, place: Path, options: Mapping[str, Any]) -> None:
         self._place, self._options = place, options
         self._writer: pq.ParquetWriter | None = None
+        self.metadata: Mapping[str, str] = {}
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
@@ -71,6 +75,8 @@ class TableWriter:
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
+            if self.metadata:
+                self._writer.add_key_value_metadata(dict(self.metadata))
             self._writer.close()
 
 

@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import ROW_GROUP_ROWS, VALID, bucket_name
-from dualprune.dynamics.store import DynamicsStore
+from dualprune.dynamics.metadata import check_facts
+from dualprune.dynamics.store import DynamicsStore, first_epoch
+from dualprune.dynamics.writer import to_numpy
 from dualprune.errors import DataError
 
 # Enough requests under way to hide an object store's latency; on a local disk the processor is the limit.
@@ -26,8 +28,9 @@ NUM_THREADS = 8
 class Block(NamedTuple):
     """Consecutive samples of a bucket.
 
-    `index` has sample_id and label; `statistics` holds float32 [n, T] a statistic, NaN where a value is missing, each
-    a view of [T, n] memory that is used again for the block after the next.
+    `index` has sample_id and label; `statistics` holds float32 [n, T], or [n, T, width], per statistic, NaN where a
+    value is missing. T counts the epochs from the statistic's first one on. Each array is a view of [T, n] memory that
+    is used again for the block after the next.
     """
 
     first_position: int
@@ -42,30 +45,34 @@ def read_blocks(
     epochs: Sequence[int],
     block_rows: int = ROW_GROUP_ROWS,
 ) -> Iterator[Block]:
-    """Give a bucket's blocks in position order.
+    """Yield a bucket's blocks in position order.
 
     Raises:
-        DataError: a file is missing, cut off or of another length; it names the file and the epoch to record again.
+        DataError: a file is missing, cut off, of another length or another bucket's; it names the file and the epoch to
+            record again.
     """
     start, stop = store.index.bucket_range(bucket)
     size = min(block_rows, stop - start)
-    buffers = [{name: np.empty((len(epochs), size), np.float32) for name in columns} for _ in range(2)]
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(min(NUM_THREADS, len(epochs) + 1), "dynamics-reader"))
-        opened = [pool.submit(_EpochFile, store, epoch, bucket, tuple(columns)) for epoch in epochs]
+        opened = [pool.submit(_EpochFile, store, epoch, bucket, columns) for epoch in epochs]
         index_file = _Rows(store.index.location / bucket_name(bucket), ["sample_id", "label"])
         stack.callback(index_file.close)
         files = [job.result() for job in opened]
         for file in files:
             stack.callback(file.close)
+        # Row t of a statistic's buffer is its t-th epoch.
+        places = {name: [epoch for epoch, file in enumerate(files) if name in file.widths] for name in columns}
+        shapes = {name: (len(places[name]), size, *files[places[name][0]].widths[name]) for name in columns}
+        buffers = [{name: np.empty(shape, np.float32) for name, shape in shapes.items()} for _ in range(2)]
 
         def begin(number: int) -> tuple[Future[pa.Table], list[Future[None]]]:
             count = min(size, stop - start - number * size)
             views = {name: buffer[:, :count] for name, buffer in buffers[number % 2].items()}
-            rows = [
-                pool.submit(file.read_into, {name: view[row] for name, view in views.items()}, count)
-                for row, file in enumerate(files)
-            ]
+            rows = []
+            for epoch, file in enumerate(files):
+                out = {name: views[name][places[name].index(epoch)] for name in file.widths}
+                rows.append(pool.submit(file.read_into, out, count))
             return pool.submit(index_file.next, count), rows
 
         starts = range(start, stop, size)
@@ -77,15 +84,19 @@ def read_blocks(
             if number + 1 < len(starts):
                 coming = begin(number + 1)
             count = table.num_rows
-            yield Block(first, table, {name: buffer[:, :count].T for name, buffer in buffers[number % 2].items()})
+            arrays = {name: np.moveaxis(buffer[:, :count], 0, 1) for name, buffer in buffers[number % 2].items()}
+            yield Block(first, table, arrays)
 
 
 def read_epoch(store: DynamicsStore, bucket: int, columns: Sequence[str], epoch: int) -> dict[str, np.ndarray]:
-    """Return one epoch of a bucket, float32 [n] a statistic, NaN where a value is missing; errors as `read_blocks`."""
+    """Return one epoch of a bucket: float32 [n], or [n, width], per statistic that has values by then.
+
+    NaN where a value is missing; errors as for `read_blocks`.
+    """
     start, stop = store.index.bucket_range(bucket)
-    values = {name: np.empty(stop - start, np.float32) for name in columns}
-    file = _EpochFile(store, epoch, bucket, tuple(columns))
+    file = _EpochFile(store, epoch, bucket, columns)
     try:
+        values = {name: np.empty((stop - start, *width), np.float32) for name, width in file.widths.items()}
         file.read_into(values, stop - start)
     finally:
         file.close()
@@ -93,7 +104,7 @@ def read_epoch(store: DynamicsStore, bucket: int, columns: Sequence[str], epoch:
 
 
 class _Rows:
-    """A Parquet file read from its start, so many rows at a time, row group by row group."""
+    """A Parquet file read from its start, some rows at a time, row group by row group."""
 
     def __init__(self, place: Location, columns: Sequence[str]) -> None:
         self._stream = place.open_input()
@@ -103,8 +114,8 @@ class _Rows:
         except BaseException:
             self._stream.close()
             raise
-        self.num_rows = self._file.metadata.num_rows
-        self.names = list(self._file.schema_arrow.names)
+        self.metadata = self._file.metadata
+        self.schema = self._file.schema_arrow
         self.columns = list(columns)
         self._group = 0
         self._rest: pa.Table | None = None
@@ -128,30 +139,42 @@ class _Rows:
 
 
 class _EpochFile:
-    """One epoch's file of a bucket."""
+    """One epoch's file of a bucket.
+
+    `widths` holds the shape of a sample's value, () or (width,), per statistic that has values in this epoch.
+    """
 
     def __init__(self, store: DynamicsStore, epoch: int, bucket: int, columns: Sequence[str]) -> None:
         self._store, self._epoch = store, epoch
         self._place = store.file(epoch, bucket)
         self._start, self._stop = store.index.bucket_range(bucket)
-        self._columns = columns
+        there = [name for name in columns if epoch >= first_epoch(name)]
         try:
-            self._rows = _Rows(self._place, columns)
+            self._rows = _Rows(self._place, there)
         except (OSError, pa.ArrowInvalid) as error:
             raise self._damaged(error) from None
-        expected = self._stop - self._start
-        if self._rows.num_rows != expected:
+        try:
+            check_facts(self._place, self._rows.metadata, store.remedy(epoch), **store.facts(epoch, bucket))
+            self.widths = self._shapes(there)
+        except BaseException:
             self._rows.close()
-            raise self._damaged(f"{self._rows.num_rows} rows in place of {expected}")
-        absent = [name for name in columns if name not in self._rows.names]
-        if absent:
-            self._rows.close()
-            raise self._damaged(f"it has no column {absent[0]!r}")
-        if VALID in self._rows.names:
+            raise
+        self._has_valid = VALID in self._rows.schema.names
+        if self._has_valid:
             self._rows.columns.append(VALID)
 
+    def _shapes(self, columns: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        expected = self._stop - self._start
+        if self._rows.metadata.num_rows != expected:
+            raise self._damaged(f"{self._rows.metadata.num_rows} rows in place of {expected}")
+        absent = [name for name in columns if name not in self._rows.schema.names]
+        if absent:
+            raise self._damaged(f"it has no column {absent[0]!r}")
+        types = {name: self._rows.schema.field(name).type for name in columns}
+        return {name: (kind.list_size,) if pa.types.is_fixed_size_list(kind) else () for name, kind in types.items()}
+
     def read_into(self, out: dict[str, np.ndarray], count: int) -> None:
-        """Fill an array [count] a statistic with the next values."""
+        """Fill an array [count], or [count, width], per statistic with the next values."""
         try:
             table = self._rows.next(count)
         except (OSError, pa.ArrowInvalid) as error:
@@ -159,9 +182,9 @@ class _EpochFile:
         for name, values in out.items():
             filled = 0
             for chunk in table[name].chunks:
-                values[filled : filled + len(chunk)] = chunk.to_numpy(zero_copy_only=False)
+                values[filled : filled + len(chunk)] = to_numpy(chunk)
                 filled += len(chunk)
-            if VALID in self._rows.columns:
+            if self._has_valid:
                 values[~table[VALID].to_numpy()] = np.nan
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""Looks a run's index and dynamics over for damage: every file, its rows and checksum, every value."""
+"""Checks a run's index and dynamics for damage: every file, its rows, checksum and metadata, every value."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ import pyarrow.parquet as pq
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import VALID, bucket_name, epoch_name
+from dualprune.dynamics.metadata import mismatch
 from dualprune.dynamics.statistics.ranges import outside, value_range
-from dualprune.dynamics.store import DynamicsStore
+from dualprune.dynamics.store import DynamicsStore, first_epoch
+from dualprune.dynamics.writer import to_numpy
+from dualprune.errors import DataError
 
 
 class Finding(NamedTuple):
@@ -31,7 +34,7 @@ class Finding(NamedTuple):
 
 
 def check_store(run: RunDirectory | Location | str | os.PathLike[str]) -> list[Finding]:
-    """Return what is wrong with a run's index and dynamics, by bucket and epoch; memory is that of one file a task."""
+    """Return what is wrong with a run's index and dynamics, by bucket and epoch; a task holds one file in memory."""
     from dualprune.cluster.tasks import over_buckets
 
     store = DynamicsStore(run)
@@ -47,7 +50,7 @@ def _check_epochs(store: DynamicsStore) -> Iterator[Finding]:
         yield Finding(str(store.location), "no epoch is committed", store.remedy(0))
     for epoch in store.missing_epochs:
         yield Finding(epoch_name(epoch), "it has no commit, but later epochs have", store.remedy(epoch))
-    for epoch in store.odd_epochs:
+    for epoch in store.mismatched_epochs:
         yield Finding(epoch_name(epoch), "it was recorded under another configuration", store.remedy(epoch))
     for epoch, commit in store.commits.items():
         files = {file["name"] for file in commit["files"]}
@@ -57,7 +60,7 @@ def _check_epochs(store: DynamicsStore) -> Iterator[Finding]:
 
 
 def check_bucket(run: str, bucket: int) -> list[Finding]:
-    """Return what is wrong with one bucket's part of the index and of every epoch."""
+    """Return what is wrong with one bucket's file of the index and of every epoch."""
     store = DynamicsStore(run)
     findings = []
     ids, problem = _read_index(store, bucket)
@@ -79,6 +82,8 @@ def _read_index(store: DynamicsStore, bucket: int) -> tuple[Any, str | None]:
     positions = pa.array(np.arange(start, stop))
     try:
         table = store.index.read_bucket(bucket)
+    except DataError as error:
+        return positions, str(error)
     except (OSError, pa.ArrowInvalid) as error:
         return positions, f"it is missing or damaged ({error})"
     if table.num_rows != stop - start:
@@ -89,7 +94,7 @@ def _read_index(store: DynamicsStore, bucket: int) -> tuple[Any, str | None]:
 def _file_problems(
     store: DynamicsStore, epoch: int, bucket: int, record: dict[str, Any], columns: list[str], ids: Any
 ) -> Iterator[str]:
-    """Give what is wrong with one file; values are looked at only where the file is whole."""
+    """Yield what is wrong with one file; values are looked at only where the file is whole."""
     start, stop = store.index.bucket_range(bucket)
     try:
         content = store.file(epoch, bucket).read_bytes()
@@ -102,7 +107,12 @@ def _file_problems(
     if hashlib.sha256(content).hexdigest() != record["sha256"]:
         yield "its checksum is not the one that was committed"
         return
-    table = pq.ParquetFile(pa.BufferReader(content)).read(use_threads=False)
+    file = pq.ParquetFile(pa.BufferReader(content))
+    wrong_facts = mismatch(file.metadata, **{**store.facts(epoch, bucket), "rows": file.metadata.num_rows})
+    if wrong_facts is not None:
+        yield wrong_facts
+        return
+    table = file.read(use_threads=False)
     if not table.num_rows == record["rows"] == stop - start:
         yield f"it has {table.num_rows} rows, its commit says {record['rows']}, the index {stop - start}"
         return
@@ -113,15 +123,17 @@ def _file_problems(
         if name not in table.column_names:
             yield f"it has no column {name!r}"
             continue
-        values = table[name].to_numpy()
+        values = to_numpy(table[name].combine_chunks())
+        by_row = values.reshape(len(values), -1)
         low, high = value_range(name)
-        # An import may have left values missing, of rows that have others.
-        expected = np.zeros_like(valid) if store.is_imported else valid
+        # An import may have left values missing, of rows that have others. So may a sample that the epoch before lacks,
+        # where the value compares the two.
+        may_lack = store.is_imported or first_epoch(name) > 0
         for wrong, what in (
-            (np.isnan(values) & expected, "NaN"),
-            (outside(name, values) & valid, f"not in [{low:g}, {high:g}]"),
+            (np.isnan(by_row) & (valid & (not may_lack))[:, None], "NaN"),
+            (outside(name, by_row) & valid[:, None], f"not in [{low:g}, {high:g}]"),
         ):
             if wrong.any():
-                row = int(np.flatnonzero(wrong)[0])
-                first = f"{values[row]:g} of sample {ids[row].as_py()!r}"
+                row, place = (int(found[0]) for found in np.nonzero(wrong))
+                first = f"{by_row[row, place]:g} of sample {ids[row].as_py()!r}"
                 yield f"{int(wrong.sum())} values of {name} are {what}, first {first}"

@@ -13,16 +13,18 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS, bucket_name
+from dualprune.dynamics.metadata import check_facts, with_facts
 from dualprune.errors import DataError, RunError
 
 INDEX_FILE = "_index.json"
 
 
 def default_num_buckets(num_samples: int, num_workers: int) -> int:
-    """Return the number of parts of the position range: about a million samples each, at least one a worker."""
+    """Return the number of parts of the position range: about a million samples each, at least one per worker."""
     return max(1, min(num_samples, max(-(-num_samples // BUCKET_ROWS), num_workers)))
 
 
@@ -75,13 +77,14 @@ class SampleIndex:
         for bucket, table in enumerate(_regrouped(checked, bucket_rows)):
             id_type = "int64" if pa.types.is_integer(table.schema.field("sample_id").type) else "string"
             ascending, last_id = ascending and _ascends(table["sample_id"], last_id), table["sample_id"][-1]
-            (location / bucket_name(bucket)).write_table(table, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+            known = with_facts(table, run=fingerprint, bucket=bucket, rows=table.num_rows)
+            (location / bucket_name(bucket)).write_table(known, compression="zstd", row_group_size=ROW_GROUP_ROWS)
             written += table.num_rows
         if not ascending:
             names = [bucket_name(number) for number in range(-(-written // bucket_rows))]
             _check_unique(pa.concat_tables((location / name).read_table(["sample_id"]) for name in names)["sample_id"])
         if written != num_samples:
-            raise DataError(f"the source says that it has {num_samples} samples, but gave {written}")
+            raise DataError(f"the source says that it has {num_samples} samples, but yielded {written}")
         index = cls(
             location=location,
             num_samples=num_samples,
@@ -106,7 +109,13 @@ class SampleIndex:
 
     def read_bucket(self, bucket: int) -> pa.Table:
         """Return sample_id and label of a bucket's samples, in position order."""
-        return (self.location / bucket_name(bucket)).read_table()
+        place = self.location / bucket_name(bucket)
+        with place.open_input() as stream:
+            file = pq.ParquetFile(stream)
+            start, stop = self.bucket_range(bucket)
+            facts = {"run": self.fingerprint, "bucket": bucket, "rows": stop - start}
+            check_facts(place, file.metadata, "restore the file from a copy, or begin a new run", **facts)
+            return file.read().replace_schema_metadata(None)
 
     def read(self) -> pa.Table:
         """Return sample_id and label of all samples, in position order; O(N) memory."""
@@ -155,7 +164,7 @@ def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _ascends(ids: pa.ChunkedArray, before: pa.Scalar | None) -> bool:
-    """Return whether ids rise strictly: then they are unique, which needs no memory to see."""
+    """Return whether ids rise strictly: then they are unique, and nothing has to be kept in memory to know it."""
     array = ids.combine_chunks()
     rises = pc.all(pc.less(array[:-1], array[1:]), min_count=0).as_py()
     return bool(rises and (before is None or pc.less(before, array[0]).as_py()))
@@ -168,6 +177,6 @@ def _check_unique(ids: pa.ChunkedArray) -> None:
     repeated = counts.filter(pc.greater(counts.field("counts"), 1))
     first = ", ".join(f"{item['values']!r} ({item['counts']} times)" for item in repeated[:5].to_pylist())
     raise DataError(
-        f"{len(repeated)} sample ids stand more than once, such as {first}; "
+        f"{len(repeated)} sample ids are not unique, such as {first}; "
         "make them unique, or set data.options.id_column to null to use row numbers"
     )

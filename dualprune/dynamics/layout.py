@@ -1,14 +1,14 @@
 """Names and encodings of the dynamics store: the one place that knows how its files look.
 
-dynamics/epoch=0012/bucket=00003.parquet   float32, one column a statistic, rows in position order
-dynamics/epoch=0012/_commit.json           the epoch counts when this is there
+dynamics/epoch=0012/bucket=00003.parquet   float32, one column per statistic, rows in position order
+dynamics/epoch=0012/state/                 what recording needs to resume after this epoch, see `state`
+dynamics/epoch=0012/_commit.json           the epoch counts when this is there, see `commit`
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-COMMIT = "_commit.json"
 VALID = "valid"
 # Readers hold one row group of every epoch at a time. All epochs share the boundaries.
 ROW_GROUP_ROWS = 131_072
@@ -34,7 +34,7 @@ def statistics_options() -> dict[str, Any]:
     """Return the Parquet options of float32 statistics columns: plain and uncompressed, which reads fastest.
 
     Probabilities are noise in all but their first bits: byte-stream-split with LZ4 saves a tenth of their bytes, with
-    zstd an eighth, and reading takes a third longer and three times as long (`benchmarks/scoring.py encodings`).
+    zstd an eighth; reading takes a third longer, and three times as long (`benchmarks/scoring.py encodings`).
     """
     return {
         "row_group_size": ROW_GROUP_ROWS,

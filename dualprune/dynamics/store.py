@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
+from dualprune.dynamics.commit import read_commits
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.layout import COMMIT, VALID, bucket_name, epoch_name, epoch_number
+from dualprune.dynamics.layout import VALID, bucket_name, epoch_name
+from dualprune.dynamics.metadata import check_facts
+from dualprune.dynamics.statistics import STATISTICS
+from dualprune.dynamics.writer import to_arrow, to_numpy
 from dualprune.errors import RunError
 
 if TYPE_CHECKING:
@@ -32,11 +37,7 @@ class DynamicsStore:
     @cached_property
     def commits(self) -> dict[int, dict[str, Any]]:
         """Commit records by epoch; an epoch without one does not count."""
-        commits = {}
-        for folder in self.location.children():
-            if folder.name.startswith("epoch=") and (folder / COMMIT).exists():
-                commits[epoch_number(folder.name)] = (folder / COMMIT).read_json()
-        return dict(sorted(commits.items()))
+        return read_commits(self.location)
 
     @property
     def epochs(self) -> list[int]:
@@ -49,8 +50,8 @@ class DynamicsStore:
         return sorted(set(range(max(self.epochs, default=-1) + 1)) - set(self.epochs))
 
     @property
-    def odd_epochs(self) -> list[int]:
-        """Epochs recorded under another configuration than most are, ascending; of equally many, the later ones."""
+    def mismatched_epochs(self) -> list[int]:
+        """Epochs recorded under another configuration than most are, ascending; in a tie, the later ones."""
         prints = Counter(commit["fingerprint"] for commit in self.commits.values())
         usual = max(prints, key=prints.__getitem__, default=None)
         return [epoch for epoch, commit in self.commits.items() if commit["fingerprint"] != usual]
@@ -62,9 +63,13 @@ class DynamicsStore:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the statistics that every committed epoch has."""
-        names = [commit["columns"] for commit in self.commits.values()]
-        return tuple(name for name in names[0] if all(name in other for other in names)) if names else ()
+        """Names of the statistics that every committed epoch has, from the statistic's first epoch on."""
+        names = dict.fromkeys(name for commit in self.commits.values() for name in commit["columns"])
+        return tuple(name for name in names if self._has(name))
+
+    def _has(self, name: str) -> bool:
+        first = first_epoch(name)
+        return all(name in commit["columns"] for epoch, commit in self.commits.items() if epoch >= first)
 
     @property
     def num_samples(self) -> int:
@@ -83,32 +88,50 @@ class DynamicsStore:
     def read_bucket(
         self, bucket: int, columns: Sequence[str] | None = None, epochs: Sequence[int] | None = None
     ) -> dict[str, np.ndarray]:
-        """Return float32 [n, T] a statistic, rows in position order, NaN where a value is missing.
+        """Return float32 [n, T], or [n, T, width], per statistic, rows in position order, NaN where a value is missing.
 
-        The memory behind each is [T, n], so that one epoch's values lie together.
+        T is the number of `epochs` (all without them) from the statistic's first epoch on. The memory behind each array
+        is [T, n], so that one epoch's values lie together.
         """
         names = self.check_columns(columns)
-        chosen = self.epochs if epochs is None else list(epochs)
+        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for epoch in self.epochs if epochs is None else epochs:
+            there = [name for name in names if epoch >= first_epoch(name)]
+            for name, values in self.read_epoch(bucket, there, epoch).items():
+                parts[name].append(values)
+        return {name: np.moveaxis(np.stack(arrays), 0, 1) for name, arrays in parts.items()}
+
+    def read_epoch(self, bucket: int, columns: Sequence[str], epoch: int) -> dict[str, np.ndarray]:
+        """Return one epoch of a bucket, float32 [n], or [n, width], per statistic; NaN where a value is missing."""
+        place = self.file(epoch, bucket)
+        with place.open_input() as stream:
+            file = pq.ParquetFile(stream)
+            check_facts(place, file.metadata, self.remedy(epoch), **self.facts(epoch, bucket))
+            table = file.read()
+        valid = table[VALID].to_numpy() if VALID in table.column_names else None
+        found = {}
+        for name in columns:
+            values = to_numpy(table[name].combine_chunks()).astype(np.float32, copy=valid is not None)
+            if valid is not None:
+                values[~valid] = np.nan
+            found[name] = values
+        return found
+
+    def facts(self, epoch: int, bucket: int) -> dict[str, Any]:
+        """Return what the metadata of a bucket's file say."""
         start, stop = self.index.bucket_range(bucket)
-        arrays = {name: np.empty((len(chosen), stop - start), dtype=np.float32) for name in names}
-        for row, epoch in enumerate(chosen):
-            table = self.file(epoch, bucket).read_table()
-            for name in names:
-                arrays[name][row] = table[name].to_numpy()
-                if VALID in table.column_names:
-                    arrays[name][row][~table[VALID].to_numpy()] = np.nan
-        return {name: array.T for name, array in arrays.items()}
+        return {"run": self.index.fingerprint, "epoch": epoch, "bucket": bucket, "rows": stop - start}
 
     def bucket_table(self, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return sample_id, label and one fixed-size list [T] a statistic, in position order."""
+        """Return sample_id, label and one fixed-size list [T] per statistic (of lists, for values per class)."""
         table = self.index.read_bucket(bucket)
         for name, values in self.read_bucket(bucket, columns).items():
-            flat = pa.array(np.ascontiguousarray(values).reshape(-1))
-            table = table.append_column(name, pa.FixedSizeListArray.from_arrays(flat, values.shape[1]))
+            inner = to_arrow(values.reshape(-1, *values.shape[2:]))
+            table = table.append_column(name, pa.FixedSizeListArray.from_arrays(inner, values.shape[1]))
         return table
 
     def dataset(self, columns: Sequence[str] | None = None) -> ray.data.Dataset:
-        """Return a Ray Dataset keyed by `sample_id`, one block a bucket: sample_id, label, one list [T] a statistic."""
+        """Return a Ray Dataset keyed by `sample_id`, one block per bucket: the rows of `bucket_table`."""
         import ray.data
 
         names = self.check_columns(columns)
@@ -143,3 +166,8 @@ class DynamicsStore:
                 "Record it by naming it in record.statistics"
             )
         return tuple(columns)
+
+
+def first_epoch(statistic: str) -> int:
+    """Return the first epoch in which a statistic has values."""
+    return STATISTICS[statistic].first_epoch if statistic in STATISTICS else 0

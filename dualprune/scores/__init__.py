@@ -1,6 +1,33 @@
-"""Score methods: arrays [n, T] of recorded statistics in, one score a sample out. No Ray, no torch, no files here."""
+"""Score methods: arrays [n, T] of recorded statistics in, one score per sample out. No Ray, no torch, no files here.
+
+`dualprune.scores.NAME` is the function of the method NAME, where its file has a function of that name.
+"""
+
+from __future__ import annotations
+
+from typing import Any
 
 from dualprune.scores.dual import Dual, DualAccumulator, dual, dual_and_mean
-from dualprune.scores.score import SCORES, Accumulator, Scored, ScoreMethod
+from dualprune.scores.mean_prob import MeanProb, mean_prob
+from dualprune.scores.score import SCORES, Accumulator, ColumnScore, EpochScore, ScoreMethod
 
-__all__ = ["SCORES", "Accumulator", "Dual", "DualAccumulator", "ScoreMethod", "Scored", "dual", "dual_and_mean"]
+__all__ = [
+    "SCORES",
+    "Accumulator",
+    "ColumnScore",
+    "Dual",
+    "DualAccumulator",
+    "EpochScore",
+    "MeanProb",
+    "ScoreMethod",
+    "dual",
+    "dual_and_mean",
+    "mean_prob",
+]
+
+
+def __getattr__(name: str) -> Any:
+    # A method whose file is not named above: the registry imports it and binds its function here.
+    if not name.startswith("_") and name in SCORES and name in globals():
+        return globals()[name]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

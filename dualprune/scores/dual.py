@@ -8,25 +8,31 @@ With p[i, t] the probability that the model gives sample i's target class in epo
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Self, overload
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from dualprune.core.config import ScoreConfig
+from dualprune.core.section import Section
 from dualprune.errors import ConfigError, DataError
-from dualprune.scores.score import SCORES, Accumulator, Scored, ScoreMethod
+from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
+from dualprune.scores.score import SCORES, Accumulator, EpochScore, Values
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 WINDOW = 10
-STATISTIC = "target_prob"
-# What is not float32 or float64 is converted in blocks of so many samples; a device works on as many at once.
+# Samples per block: of what is converted to float32 or float64, and of what a device works on at once.
 BLOCK = 1 << 18
+
+
+class Scored(NamedTuple):
+    """DUAL and the mean target probability of n samples, float64 [n] each; tensors where a tensor came."""
+
+    score: Any
+    mean_prob: Any
 
 
 @overload
@@ -38,8 +44,8 @@ def dual(target_prob: Any, window: int = WINDOW, *, num_threads: int = 1) -> Any
 
     Args:
         target_prob: [n, T] target probabilities in [0, 1], a numpy array or a torch tensor; float16 to float64, any
-            strides. Nothing is copied as a whole, so the transposed view of a [T, n] buffer is as good.
-        window: J, epochs a window; 2 … T.
+            strides. The array is not copied, so the transposed view of a [T, n] buffer is as good.
+        window: J, epochs per window; 2 … T.
         num_threads: threads that share the samples out, for numpy and tensors on the CPU.
 
     Returns:
@@ -49,11 +55,6 @@ def dual(target_prob: Any, window: int = WINDOW, *, num_threads: int = 1) -> Any
         ConfigError: a window shorter than 2, or longer than the T epochs.
         DataError: `target_prob` is not two-dimensional.
     """
-    return dual_and_mean(target_prob, window, num_threads=num_threads)[0]
-
-
-def dual_and_mean(target_prob: Any, window: int = WINDOW, *, num_threads: int = 1) -> Scored:
-    """Return `dual` and the mean over all T epochs, from one pass; arguments and errors as for `dual`."""
     if len(target_prob.shape) != 2:
         raise DataError(f"target_prob has shape {tuple(target_prob.shape)}; expected [n, T], samples by epochs")
     _check_window(window, target_prob.shape[1])
@@ -62,53 +63,58 @@ def dual_and_mean(target_prob: Any, window: int = WINDOW, *, num_threads: int = 
     return _score_array(np.asarray(target_prob), window, num_threads)
 
 
+def dual_and_mean(target_prob: Any, window: int = WINDOW, *, num_threads: int = 1) -> Scored:
+    """Return `dual`, and `mean_prob` over all T epochs; arguments and errors as for `dual`."""
+    return Scored(dual(target_prob, window, num_threads=num_threads), mean_prob(target_prob, num_threads=num_threads))
+
+
 def _check_window(window: int, num_epochs: int) -> None:
     if window < 2:
-        raise ConfigError(f"score.window: {window} is too short; a standard deviation needs 2 epochs or more")
+        raise ConfigError(
+            f"score.options.dual.window: {window} is too short; a standard deviation needs 2 epochs or more"
+        )
     if num_epochs < window:
         raise ConfigError(
             f"dual: {num_epochs} recorded epochs are fewer than the window of {window}; record at least {window} "
-            f"epochs (record.epochs) or shorten the window (score.window)"
+            f"epochs (record.epochs) or shorten the window (score.options.dual.window)"
         )
 
 
-def _score_array(prob: NDArray[np.floating], window: int, num_threads: int) -> Scored:
-    num_samples = prob.shape[0]
-    score, mean_prob = np.empty(num_samples), np.empty(num_samples)
+def _score_array(prob: NDArray[np.floating], window: int, num_threads: int) -> NDArray[np.float64]:
+    score = np.empty(len(prob))
     if prob.dtype not in (np.float32, np.float64):
         wider = np.float32 if prob.dtype == np.float16 else np.float64
-        for start in range(0, num_samples, BLOCK):
+        for start in range(0, len(prob), BLOCK):
             block = slice(start, start + BLOCK)
-            _fill(prob[block].astype(wider), window, num_threads, (score[block], mean_prob[block]))
+            _fill(prob[block].astype(wider), window, num_threads, score[block])
     else:
-        _fill(prob, window, num_threads, (score, mean_prob))
-    return Scored(score, mean_prob)
+        _fill(prob, window, num_threads, score)
+    return score
 
 
-def _fill(prob: NDArray[np.floating], window: int, num_threads: int, out: tuple[Any, Any]) -> None:
-    # Imported here, as numba takes half a second to import.
+def _fill(prob: NDArray[np.floating], window: int, num_threads: int, score: NDArray[np.float64]) -> None:
     from dualprune.scores.windows import TILE, dual_all_epochs
 
     num_samples = prob.shape[0]
     share = max(1, -(-num_samples // (TILE * num_threads))) * TILE
     parts = [(start, min(start + share, num_samples)) for start in range(0, num_samples, share)]
     if len(parts) <= 1:
-        dual_all_epochs(prob.T, window, 0, num_samples, *out)
+        dual_all_epochs(prob.T, window, 0, num_samples, score)
         return
     with ThreadPoolExecutor(num_threads) as pool:
-        jobs = [pool.submit(dual_all_epochs, prob.T, window, *part, *out) for part in parts]
+        jobs = [pool.submit(dual_all_epochs, prob.T, window, *part, score) for part in parts]
         for job in jobs:
             job.result()
 
 
-def _score_tensor(prob: Any, window: int, num_threads: int) -> Scored:
+def _score_tensor(prob: Any, window: int, num_threads: int) -> Any:
     """Score a tensor where it is: through its memory on the CPU, by its own operations on another device."""
     torch = sys.modules["torch"]
     prob = prob.detach()
     if prob.device.type == "cpu":
         array = (prob.float() if prob.dtype == torch.bfloat16 else prob).numpy()
-        return Scored(*(torch.from_numpy(column) for column in _score_array(array, window, num_threads)))
-    scores, means = [], []
+        return torch.from_numpy(_score_array(array, window, num_threads))
+    scores = []
     for part in prob.split(BLOCK):
         total = part.new_zeros(len(part), dtype=torch.float64)
         for k in range(prob.shape[1] - window + 1):
@@ -116,14 +122,13 @@ def _score_tensor(prob: Any, window: int, num_threads: int) -> Scored:
             deviation = values - values[:, :1]
             total += (1.0 - values[:, 0] - deviation.mean(1)) * deviation.std(1, correction=1)
         scores.append(total / (prob.shape[1] - window + 1))
-        means.append(part.double().mean(1))
-    return Scored(torch.cat(scores), torch.cat(means))
+    return torch.cat(scores)
 
 
 class DualAccumulator(Accumulator):
-    """DUAL of n samples, one epoch at a time; gives the same bits as `dual` on all epochs at once.
+    """DUAL of n samples, one epoch at a time; the same bits as `dual` on all epochs at once.
 
-    Keeps the last J epochs and two sums: n · (J + 4) float32 for values up to float32, twice the former for float64.
+    Keeps the last J epochs and a sum: n · (4·J + 8) bytes for values up to float32, n · (8·J + 8) for float64.
     """
 
     def __init__(self, num_samples: int, window: int = WINDOW) -> None:
@@ -131,59 +136,51 @@ class DualAccumulator(Accumulator):
         self.window = window
         self.num_epochs = 0
         self._score_sum = np.zeros(num_samples)
-        self._prob_sum = np.zeros(num_samples)
+        # Made at the first update, which shows the values' precision.
         self._ring: NDArray[np.floating] | None = None
 
-    def update(self, statistics: Mapping[str, NDArray[np.floating]] | NDArray[np.floating]) -> None:
-        """Take one epoch's target probabilities [n]; a DataError where their number differs."""
+    def update(self, epoch: int, values: Values, seen: NDArray[np.bool_]) -> None:
+        """Take one epoch's `target_prob` [n]; a DataError where the number of samples differs."""
         from dualprune.scores.windows import dual_next_epoch
 
-        prob = np.asarray(statistics[STATISTIC] if isinstance(statistics, Mapping) else statistics)
-        if prob.shape != self._prob_sum.shape:
-            raise DataError(f"epoch {self.num_epochs} has shape {prob.shape}; expected {self._prob_sum.shape}")
+        prob = values[TARGET_PROB]
+        if prob.shape != self._score_sum.shape:
+            raise DataError(f"epoch {epoch} has shape {prob.shape}; expected {self._score_sum.shape}")
         if self._ring is None:
             self._ring = np.empty((self.window, len(prob)), np.result_type(np.float32, prob.dtype))
         self._ring[self.num_epochs % self.window] = prob
-        self._prob_sum += prob
         self.num_epochs += 1
         if self.num_epochs >= self.window:
             dual_next_epoch(self._ring, self.num_epochs - 1, self._score_sum)
 
-    def result(self) -> Scored:
-        """Return score and mean_prob over the epochs so far; a ConfigError where they are fewer than a window."""
+    def result(self) -> NDArray[np.float64]:
+        """Return the scores over the epochs so far; a ConfigError where they are fewer than a window."""
         _check_window(self.window, self.num_epochs)
-        return Scored(self._score_sum / (self.num_epochs - self.window + 1), self._prob_sum / self.num_epochs)
+        result: NDArray[np.float64] = self._score_sum / (self.num_epochs - self.window + 1)
+        return result
 
 
 @SCORES.register("dual")
-@dataclass(frozen=True)
-class Dual(ScoreMethod):
-    """DUAL with a window of J epochs."""
+class Dual(EpochScore):
+    """Hard samples on which the model wavers early first (arXiv 2502.06905)."""
 
-    name: ClassVar[str] = "dual"
-    requires: ClassVar[tuple[str, ...]] = (STATISTIC,)
-    has_mean_prob: ClassVar[bool] = True
-    window: int = WINDOW
+    class Options(Section):
+        """Options of `dual`."""
 
-    @classmethod
-    def from_config(cls, config: ScoreConfig) -> Self:
-        """Return the method with `score.window`."""
-        return cls(window=config.window)
+        baseline: ClassVar[dict[str, Any]] = {"window": WINDOW}
+        window: Annotated[int, Field(ge=2)] = Field(WINDOW, description="Window length J, in epochs.")
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """The window."""
-        return {"window": self.window}
+    reads = (TARGET_PROB,)
 
     @property
     def min_epochs(self) -> int:
         """One window."""
-        return self.window
-
-    def score(self, statistics: Mapping[str, NDArray[np.floating]]) -> Scored:
-        """Return DUAL and the mean target probability of n samples from `target_prob` [n, T]."""
-        return dual_and_mean(statistics[STATISTIC], self.window)
+        return int(self.options.window)
 
     def accumulator(self, num_samples: int) -> DualAccumulator:
-        """Return the form that takes one epoch at a time."""
-        return DualAccumulator(num_samples, self.window)
+        return DualAccumulator(num_samples, self.options.window)
+
+    def score(self, dynamics: Values) -> NDArray[np.float64]:
+        """Return DUAL in one pass over `target_prob` [n, T]: faster than folding the accumulator, and the same bits."""
+        scores: NDArray[np.float64] = dual(dynamics[TARGET_PROB], self.options.window)
+        return scores

@@ -4,74 +4,151 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dualprune.core.config import ScoreConfig
-from dualprune.core.registry import Registry
+from dualprune.core.registry import Plugin, Registry
 
-
-class Scored(NamedTuple):
-    """Scores of n samples.
-
-    `score` is float64 [n]; high means: keep first. NaN where a statistic that the method reads was NaN.
-    `mean_prob` is float64 [n], the mean target probability over the epochs, where the method has it at no cost.
-    """
-
-    score: NDArray[np.float64]
-    mean_prob: NDArray[np.float64] | None = None
+# Statistics or columns by name; numbers of samples, or vectors of them: [n, …].
+Values: TypeAlias = Mapping[str, NDArray[Any]]
+# Scores float64 [n], with or without further columns of the score file, by name.
+Result: TypeAlias = NDArray[np.float64] | tuple[NDArray[np.float64], Values]
+State: TypeAlias = Mapping[str, Any]
 
 
 class Accumulator(ABC):
-    """A score method that is fed one epoch at a time, in order; its memory does not grow with the epochs."""
+    """Scores of n samples that are fed one epoch at a time, in order; memory does not grow with the epochs."""
 
     @abstractmethod
-    def update(self, statistics: Mapping[str, NDArray[np.floating]]) -> None:
-        """Take one epoch's values, an array [n] a statistic."""
+    def update(self, epoch: int, values: Values, seen: NDArray[np.bool_]) -> None:
+        """Take one epoch.
+
+        Args:
+            epoch: its number among the epochs that this accumulator is fed, from 0.
+            values: float32 [n], or [n, width], per statistic; NaN where a sample has no value.
+            seen: bool [n], which samples have all values.
+        """
 
     @abstractmethod
-    def result(self) -> Scored:
-        """Return the scores over the epochs so far; a ConfigError where they are too few. More may follow."""
+    def result(self) -> NDArray[np.float64]:
+        """Return the scores float64 [n] over the epochs so far; a ConfigError where they are too few. More may follow.
+
+        What it returns of a sample that missed an epoch does not matter: such a sample gets no score.
+        """
+
+    def extras(self) -> dict[str, NDArray[Any]]:
+        """Return further columns [n] that are written beside the score, by name."""
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that `load_state_dict` needs to go on: arrays and numbers. By default, every such attribute."""
+        return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray | int | float)}
+
+    def load_state_dict(self, state: State) -> None:
+        """Go on from a state that an accumulator of the same samples returned."""
+        for name, value in state.items():
+            array = np.asarray(value)
+            setattr(self, name, array.item() if array.ndim == 0 else array)
 
 
-class ScoreMethod(ABC):
-    """One way to score samples by their training dynamics.
+class ScoreMethod(Plugin):
+    """What the two kinds of score methods have in common; derive from `EpochScore` or `ColumnScore`.
 
-    Define `name` (the one in the configuration), `requires` (the recorded statistics that it reads, such as
-    `target_prob`), and the methods below, and register the class in `SCORES`. The same statistics must give the same
-    scores by `score` and by `accumulator`, to 1e-6. A sample's score depends on that sample's values alone: scoring
-    runs on any part of the samples at a time.
+    A high score means: keep first. -inf means: never keep. `reads` and `min_epochs` are class attributes, or properties
+    where they depend on the options.
     """
 
-    name: ClassVar[str]
-    requires: ClassVar[tuple[str, ...]]
-    # Whether `mean_prob` comes with the scores; otherwise who needs it adds it up.
-    has_mean_prob: ClassVar[bool] = False
-
-    @classmethod
-    @abstractmethod
-    def from_config(cls, config: ScoreConfig) -> Self:
-        """Return the method with the parameters that the configuration gives it."""
+    # Whether a score can be negative: then it is no weight to draw by.
+    signed: ClassVar[bool] = False
 
     @property
-    @abstractmethod
-    def parameters(self) -> dict[str, Any]:
-        """The parameters on which scores depend, as JSON values."""
+    def reads(self) -> tuple[str, ...]:
+        """Names of what it reads."""
+        return ()
+
+
+class EpochScore(ScoreMethod, ABC):
+    """A score from the statistics of each epoch, such as `target_prob`: `reads` names them.
+
+    Define `accumulator`. A sample's score depends on that sample's values alone: scoring runs on any part of the
+    samples. The first line of the class's docstring is what `dualprune methods` prints.
+    """
 
     @property
     def min_epochs(self) -> int:
-        """The fewest epochs that give a score."""
+        """The fewest epochs that make a score."""
         return 1
 
     @abstractmethod
-    def score(self, statistics: Mapping[str, NDArray[np.floating]]) -> Scored:
-        """Return the scores of n samples from an array [n, T] a statistic; any strides, not copied as a whole."""
+    def accumulator(self, num_samples: int) -> Accumulator:
+        """Return the form that is fed one epoch at a time."""
+
+    def score(self, dynamics: Values) -> Result:
+        """Return the scores of n samples from all epochs at once: [n, T], or [n, T, width], per statistic.
+
+        Arrays may have any strides. Where a method overrides this, for speed, the scores must have the same bits as the
+        accumulator's, and NaN for a sample that lacks a value.
+        """
+        first = next(iter(dynamics.values()))
+        accumulator = self.accumulator(len(first))
+        incomplete = np.zeros(len(first), dtype=bool)
+        for epoch in range(first.shape[1]):
+            values = {name: array[:, epoch] for name, array in dynamics.items()}
+            seen = complete(values)
+            incomplete |= ~seen
+            accumulator.update(epoch, values, seen)
+        return without_incomplete(accumulator.result(), incomplete), accumulator.extras()
+
+
+class ColumnScore(ScoreMethod, ABC):
+    """A score from columns: what was measured once per sample, and other scores.
+
+    `reads` names them: columns as they stand in the run's `columns` folder, and `score:NAME` for the scores of another
+    method. `scope` says which samples a call must see together: "sample" any rows, "class" all of a class, "all" every
+    sample of the set. With "class" and "all", more bytes than `score.max_bytes` are refused, unless the method has
+    `summarise` and `merge`: then `score` sees any rows, beside the summary of all (of their class).
+    """
+
+    scope: ClassVar[Literal["sample", "class", "all"]] = "sample"
 
     @abstractmethod
-    def accumulator(self, num_samples: int) -> Accumulator:
-        """Return the form that takes one epoch at a time."""
+    def score(self, columns: Values, labels: NDArray[np.int64] | None, summary: Any = None) -> Result:
+        """Return the scores of n samples from columns [n] or [n, d] by name; `labels` int64 [n] where there are any."""
+
+    def summarise(self, columns: Values, labels: NDArray[np.int64] | None) -> Any:
+        """Return what `score` needs to know of these samples, small and picklable."""
+        raise NotImplementedError
+
+    def merge(self, first: Any, second: Any) -> Any:
+        """Return the summary of the samples of both."""
+        raise NotImplementedError
+
+    @property
+    def summarises(self) -> bool:
+        """Whether the method has `summarise` and `merge`."""
+        return type(self).summarise is not ColumnScore.summarise and type(self).merge is not ColumnScore.merge
+
+
+def split(result: Result) -> tuple[NDArray[np.float64], Values]:
+    """Return the scores and the further columns of what a method returned."""
+    score, extras = result if isinstance(result, tuple) else (result, {})
+    return np.asarray(score, dtype=np.float64), extras
+
+
+def complete(values: Values) -> NDArray[np.bool_]:
+    """Return which of n samples have a value of every statistic, bool [n]: none of them is NaN."""
+    seen = np.ones(len(next(iter(values.values()))), dtype=bool)
+    for array in values.values():
+        there = ~np.isnan(array)
+        seen &= there if there.ndim == 1 else there.all(axis=tuple(range(1, there.ndim)))
+    return seen
+
+
+def without_incomplete(score: NDArray[np.float64], incomplete: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Return the scores with NaN for incomplete samples."""
+    return np.where(incomplete, np.nan, score) if incomplete.any() else score
 
 
 SCORES: Registry[type[ScoreMethod]] = Registry("score method", "dualprune.scores", "dualprune.scores")

@@ -2,10 +2,10 @@
 
 The variance of a window is taken around a *pivot*, one of the window's own values: with d = p - pivot it is
 (Σd² - (Σd)²/J) / (J-1). As the pivot belongs to the window, Σd² is at most J times the sum of squares around the mean,
-so the subtraction loses at most a factor J of double precision, whatever the values; a constant window gives exactly 0.
+so the subtraction loses at most a factor J of double precision, whatever the values; a constant window is exactly 0.
 Every J-th epoch is a pivot, so each window holds exactly one. A window's sums are those from its pivot back to its
-first epoch, made once a pivot, plus those from its pivot on to its last, made as the window slides: nothing is ever
-subtracted again, and the work is O(1) a window.
+first epoch, made once per pivot, plus those from its pivot on to its last, made as the window slides: nothing is ever
+subtracted again, and the work is O(1) per window.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from dualprune.core.compiled import compiled
 
-# Samples that are worked on at a time: all that belongs to them stays in the nearest caches, and the compiler makes
-# vector instructions of the loops over them. Measured: 64 is half as fast on epoch-major data, 2048 is a tenth slower.
+# Samples per pass: their sums stay in the nearest caches, and the compiler vectorises the loops over them. Measured:
+# 64 is half as fast on epoch-major data, 2048 is a tenth slower.
 TILE = 512
 
 
@@ -40,9 +40,8 @@ def dual_all_epochs(
     start: int,
     stop: int,
     score: NDArray[np.float64],
-    mean_prob: NDArray[np.float64],
 ) -> None:
-    """Fill score and mean_prob [N] of the samples start … stop-1 from all T epochs; any strides."""
+    """Fill score [N] of the samples start … stop-1 from all T epochs; any strides."""
     num_epochs = prob_TN.shape[0]
     num_windows = num_epochs - window + 1
     share, share_unbiased = 1.0 / window, 1.0 / (window - 1)
@@ -50,16 +49,14 @@ def dual_all_epochs(
     # Row j holds the sums over the j epochs before the pivot.
     sums_back = np.zeros((window, TILE))
     squares_back = np.zeros((window, TILE))
-    pivot, sum_on, square_on, total, prob_sum = np.zeros((5, TILE))
+    pivot, sum_on, square_on, total = np.zeros((4, TILE))
     for first in range(start, stop, TILE):
         count = min(TILE, stop - first)
-        prob_sum[:] = 0.0
         total[:] = 0.0
         for epoch in range(num_epochs):
             values = tile[epoch]
             for i in range(count):
                 values[i] = prob_TN[epoch, first + i]
-                prob_sum[i] += values[i]
         for pivot_epoch in range(window - 1, num_epochs, window):
             pivot[:] = tile[pivot_epoch]
             for j in range(1, window):
@@ -83,14 +80,13 @@ def dual_all_epochs(
                     total[i] += term(sum_on[i] + sums[i], square_on[i] + squares[i], pivot[i], share, share_unbiased)
         for i in range(count):
             score[first + i] = total[i] / num_windows
-            mean_prob[first + i] = prob_sum[i] / num_epochs
 
 
 @compiled
 def dual_next_epoch(ring: NDArray[np.floating], epoch: int, total: NDArray[np.float64]) -> None:
     """Add the window that ends at `epoch` to total [N]; ring [J, N] holds epoch t in row t mod J.
 
-    The same operations in the same order as `dual_all_epochs`, so that both give the same bits.
+    The same operations in the same order as `dual_all_epochs`, so that both have the same bits.
     """
     window, num_samples = ring.shape
     pivot_epoch = epoch - (epoch + 1) % window

@@ -73,7 +73,9 @@ def pruning_stages(config: Config) -> list[str]:
 
 
 def _score_keys(config: Config) -> list[str]:
-    return [f"score.{method}" for method in dict.fromkeys([*config.score.methods, config.select_score])]
+    from dualprune.stages.score.methods import score_methods
+
+    return [f"score.{method}" for method in score_methods(config)]
 
 
 def _selection_keys(stage: str) -> Callable[[Config], list[str]]:
@@ -86,9 +88,9 @@ def _selection_keys(stage: str) -> Callable[[Config], list[str]]:
 
 
 def _recorded_so_far(run: RunDirectory, config: Config | None) -> dict[str, Any]:
-    from dualprune.dynamics.layout import COMMIT
+    from dualprune.dynamics.commit import read_commits
 
-    committed = sum((folder / COMMIT).exists() for folder in run.dynamics.children())
+    committed = len(read_commits(run.dynamics))
     return {"epochs": f"{committed} of {config.record.epochs}" if config else committed}
 
 

@@ -15,14 +15,15 @@ from torch import nn
 from dualprune.core.config import TrainConfig
 from dualprune.data.loader import Batch, Loader
 from dualprune.data.plan import EpochPlan
+from dualprune.dynamics.statistics import Forward
 from dualprune.training import collectives
 
 
 class StepObserver(Protocol):
     """Sees each step's outputs; `EpochRecorder.record` is one."""
 
-    def __call__(self, positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Take positions [b], logits [b, K] and targets [b]."""
+    def __call__(self, positions: torch.Tensor, forward: Forward) -> None:
+        """Take positions [b] and outputs of b samples."""
         ...
 
 
@@ -104,7 +105,7 @@ class Trainer:
                 right = ((logits.argmax(dim=1) == batch.targets) & real).sum()
                 totals += torch.stack([(losses * real).sum().double(), right.double(), real.sum().double()])
                 if observe is not None:
-                    observe(batch.positions, logits, batch.targets)
+                    observe(batch.positions, Forward(logits=logits, targets=batch.targets))
             self.step = first + (number + 1) * epoch_steps // plan.num_steps
         if num_ranks > 1:
             collectives.all_sum(totals)
@@ -125,15 +126,16 @@ class Trainer:
         for batch in batches:
             with self._autocast():
                 logits = model(batch.inputs)
-            observe(batch.positions, logits, batch.targets)
+            observe(batch.positions, Forward(logits=logits, targets=batch.targets))
 
     def accuracy(self, batches: Iterable[Batch], shared: bool) -> float:
         """Return the share of right answers; with `shared`, over the batches of all ranks."""
         totals = torch.zeros(2, device=self.device, dtype=torch.float64)
 
-        def count(positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        def count(positions: torch.Tensor, forward: Forward) -> None:
             real = positions >= 0
-            totals.add_(torch.stack([((logits.argmax(dim=1) == targets) & real).sum(), real.sum()]))
+            right = (forward.logits.argmax(dim=1) == forward.targets) & real
+            totals.add_(torch.stack([right.sum(), real.sum()]))
 
         self.forward(batches, count)
         if shared:

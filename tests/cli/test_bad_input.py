@@ -44,7 +44,10 @@ def settings(tmp_path: Path, **sections: dict[str, Any]) -> Path:
         ("select.ratio=1", ["config.select.ratio: 1 is not in [0, 1)"]),
         ("select.ratio=-0.1", ["config.select.ratio: -0.1 is not in [0, 1)"]),
         ("select.ratio=nan", ["config.select.ratio"]),
-        ("score.window=11", ["score.window: 11 epochs do not fit into 10 recorded epochs", "record more epochs"]),
+        (
+            "score.window=11",
+            ["score.methods: dual needs 11 epochs, which do not fit into 10 recorded epochs", "record more epochs"],
+        ),
         ("slect.ratio=0.5", ["config.slect: unknown key", "did you mean 'select'?"]),
         ("select.ratoi=0.5", ["config.select.ratoi: unknown key", "did you mean 'ratio'?"]),
         ("select.method=bta", ["'bta'", "did you mean 'beta'?"]),
@@ -73,11 +76,11 @@ def test_a_wrong_setting(command: Command, tmp_path: Path, override: str, parts:
         (
             {"sample_id": ["a", "b", "b", "c", "c", "c", "d", "e", "f", "g"]},
             [
-                "2 sample ids stand more than once, such as 'b' (2 times), 'c' (3 times)",
+                "2 sample ids are not unique, such as 'b' (2 times), 'c' (3 times)",
                 "data.options.id_column to null",
             ],
         ),
-        ({"sample_id": [*range(9), 4]}, ["1 sample ids stand more than once, such as 4 (2 times)"]),
+        ({"sample_id": [*range(9), 4]}, ["1 sample ids are not unique, such as 4 (2 times)"]),
         ({"sample_id": [None, *"abcdefghi"]}, ["1 sample ids are missing, first in row 0"]),
         ({"label": [0.5] * 10}, ["data.options.label_column: 'label' holds double; expected integers or strings"]),
     ],
@@ -131,7 +134,7 @@ def test_what_was_wrong_can_be_put_right_in_the_same_run_directory(command: Comm
     command("record", place, "--run", tmp_path / "run").is_user_error("one class only")
     command("record", place, "--run", tmp_path / "run", "--set", "data.label_column=l").is_user_error("no column 'l'")
     write(tmp_path / "train.parquet", sample_id=["a"] * 10)
-    command("record", tmp_path / "run").is_user_error("1 sample ids stand more than once")
+    command("record", tmp_path / "run").is_user_error("1 sample ids are not unique")
 
 
 def test_fewer_recorded_epochs_than_the_window(command: Command, tmp_path: Path, make_dynamics: MakeDynamics) -> None:

@@ -5,13 +5,13 @@ import yaml
 
 from dualprune.core.config import Config
 from dualprune.core.config_file import dump_config, load_config, make_config
-from dualprune.core.plugins import make_sampler
+from dualprune.core.plugins import make_sampler, make_score
 from dualprune.errors import ConfigError
 
 
 def test_defaults_are_the_papers() -> None:
     config = load_config()
-    assert (config.train.epochs, config.record.epochs, config.score.window) == (200, 30, 10)
+    assert (config.train.epochs, config.record.epochs, make_score(config, "dual").options.window) == (200, 30, 10)
     assert (config.train.lr, config.train.weight_decay, config.train.batch_size) == (0.1, 5e-4, 128)
     beta = make_sampler(config).options
     assert (beta.concentration, beta.scale, beta.anchor_size) == (16, 15, 10)
@@ -47,7 +47,7 @@ def test_dump_and_load_again_is_the_same(tmp_path) -> None:
         ("select.ratio=[0.3,1.5]", r"config\.select\.ratio\.1: 1\.5 is not in \[0, 1\)"),
         ("select.ratoi=0.5", r"config\.select\.ratoi: unknown key; there are: .*ratio.*; did you mean 'ratio'\?"),
         ("slect.ratio=0.5", r"config\.slect: unknown key; there are: .*; did you mean 'select'\?"),
-        ("record.epochs=5", r"config\.score\.window: 10 epochs do not fit into 5 recorded epochs"),
+        ("record.epochs=5", r"config\.score\.methods: dual needs 10 epochs, which do not fit into 5 recorded epochs"),
         ("record.epochs=300", r"config\.record\.epochs: 300 is more than the schedule's train\.epochs = 200"),
         ("score.epochs=31", r"config\.score\.epochs: 31 is more than record\.epochs = 30"),
         ("train.min_lr=0.2", r"config\.train\.min_lr: 0\.2 is above train\.lr = 0\.1"),
@@ -72,7 +72,7 @@ def test_bad_values_are_named(override: str, message: str, tmp_path) -> None:
     ("overrides", "message"),
     [
         (["record.online=false"], r"config\.record\.online: false, but record\.stop: stable follows the scores"),
-        (["record.epochs=13"], r"cannot stop before 14 epochs \(score\.window 10 \+ record\.stable\.lag 3 \+ "),
+        (["record.epochs=13"], r"cannot stop before 14 epochs \(10 of the scores \+ record\.stable\.lag 3 \+ "),
         (["record.stable.patience=19"], r"record\.stable\.patience 19 - 1\), but record\.epochs is 30"),
         (["record.stable.overlap=1.5"], r"config\.record\.stable\.overlap: 1\.5 should be less than or equal to 1"),
         (["record.stable.lagg=2"], r"config\.record\.stable\.lagg: unknown key; .*did you mean 'lag'\?"),

@@ -32,7 +32,7 @@ def test_blocks_follow_one_another_in_position_order(make_dynamics: MakeDynamics
 
 def test_a_bucket_is_scored_in_an_object_store(make_dynamics: MakeDynamics, s3: str) -> None:
     run = make_dynamics(PROB, place=s3)
-    found = score_bucket(ScoreJob(run.root.address, {"dual": Dual(window=3)}, range(5), "raise"), 1)
+    found = score_bucket(ScoreJob(run.root.address, {"dual": Dual(Dual.Options(window=3))}, range(5), "raise"), 1)
     assert found["dual"].num_samples == 11
     table = read_scores(run, "dual", 1)
     assert table["position"].to_pylist() == list(range(12, 23))
@@ -51,5 +51,5 @@ def test_no_score_file_is_left_where_scoring_fails(make_dynamics: MakeDynamics) 
     prob[20, 2] = np.nan
     run = make_dynamics(prob)
     with pytest.raises(DataError, match="first sample 20 in epoch 2"):
-        score_bucket(ScoreJob(run.root.address, {"dual": Dual(window=3)}, range(5), "raise"), 1)
+        score_bucket(ScoreJob(run.root.address, {"dual": Dual(Dual.Options(window=3))}, range(5), "raise"), 1)
     assert not (run.scores("dual") / "bucket=00001.parquet").exists()

@@ -47,7 +47,7 @@ def test_buckets_hold_about_a_million_and_serve_every_worker() -> None:
 
 @pytest.mark.parametrize("ids", [[5, 1, 5, 2, 1, 5], ["x", "y", "x", "z", "y", "x"]])
 def test_duplicate_ids_are_named_with_their_counts(tmp_path, ids) -> None:
-    with pytest.raises(DataError, match=r"2 sample ids stand more than once, such as .*\(3 times\), .*\(2 times\)"):
+    with pytest.raises(DataError, match=r"2 sample ids are not unique, such as .*\(3 times\), .*\(2 times\)"):
         build(tmp_path, ids, [0] * 6, batch=2)
 
 
@@ -67,7 +67,7 @@ def test_an_empty_data_set(tmp_path) -> None:
 
 
 def test_a_source_that_gives_fewer_than_it_said(tmp_path) -> None:
-    with pytest.raises(DataError, match="says that it has 5 samples, but gave 3"):
+    with pytest.raises(DataError, match="says that it has 5 samples, but yielded 3"):
         build(tmp_path, [1, 2, 3], [0, 1, 0], num_samples=5)
 
 

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 import torch
 
-from dualprune.dynamics.statistics import STATISTICS
-from dualprune.dynamics.statistics.builtin import compute_statistics
+from dualprune.dynamics.statistics import STATISTICS, Forward, check_needs, make_statistics
 from dualprune.errors import ConfigError
 
 LOGITS = torch.tensor([[2.0, 0.0, -1.0], [0.0, 0.0, 0.0], [-50.0, 50.0, 0.0]])
@@ -15,7 +16,8 @@ TARGETS = torch.tensor([0, 1, 0])
 
 def test_each_statistic_equals_its_definition() -> None:
     names = STATISTICS.names()
-    values = dict(zip(names, compute_statistics(names, LOGITS, TARGETS), strict=True))
+    forward = Forward(logits=LOGITS, targets=TARGETS)
+    values = {statistic.name: statistic.compute(forward) for statistic in make_statistics(names)}
     for i, (row, target) in enumerate(zip(LOGITS.tolist(), TARGETS.tolist(), strict=True)):
         exponentials = [math.exp(x - max(row)) for x in row]
         p = [x / sum(exponentials) for x in exponentials]
@@ -34,16 +36,36 @@ def test_each_statistic_equals_its_definition() -> None:
 
 
 def test_half_precision_logits_give_single_precision_statistics() -> None:
-    values = compute_statistics(["target_prob"], LOGITS.bfloat16(), TARGETS)
+    [statistic] = make_statistics(["target_prob"])
+    values = statistic.compute(Forward(logits=LOGITS.bfloat16(), targets=TARGETS))
     assert values.dtype == torch.float32
-    assert values.shape == (1, 3)
+    assert values.shape == (3,)
 
 
 def test_no_gradient_is_kept() -> None:
     logits = LOGITS.clone().requires_grad_()
-    assert not compute_statistics(["loss"], logits, TARGETS).requires_grad
+    [statistic] = make_statistics(["loss"])
+    assert not statistic.compute(Forward(logits=logits, targets=TARGETS)).requires_grad
 
 
 def test_an_unknown_statistic() -> None:
     with pytest.raises(ConfigError, match=r"unknown statistic 'los'.*did you mean 'loss'"):
-        compute_statistics(["los"], LOGITS, TARGETS)
+        make_statistics(["los"])
+
+
+def test_a_loop_without_logits_has_what_it_gives() -> None:
+    prob, loss = torch.tensor([0.25, 1.0]), torch.tensor([3.0, 0.5])
+    pairs, regression = Forward(target_prob=prob), Forward(loss=loss)
+    assert STATISTICS["target_prob"]().compute(pairs).tolist() == prob.tolist()
+    torch.testing.assert_close(STATISTICS["loss"]().compute(pairs), -prob.log())
+    assert STATISTICS["loss"]().compute(regression).tolist() == loss.tolist()
+    check_needs(make_statistics(["loss", "target_prob"]), pairs)
+    with pytest.raises(ConfigError, match=r"margin needs log_prob, and a step of .* has only: target_prob, loss;"):
+        check_needs(make_statistics(["loss", "margin"]), pairs)
+    with pytest.raises(ConfigError, match=r"target_prob needs target_prob, and a step of .* has only: loss;"):
+        check_needs(make_statistics(["target_prob"]), regression)
+
+
+def test_statistics_are_listed_without_torch() -> None:
+    code = "import sys; from dualprune.dynamics.statistics import STATISTICS as s; s.names(); print(*sys.modules)"
+    assert "torch" not in subprocess.check_output([sys.executable, "-c", code], text=True).split()

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from dualprune.dynamics.commit import discard_from
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
@@ -35,7 +36,7 @@ def test_an_epoch_without_a_commit_does_not_count(make_dynamics) -> None:
 def test_a_restart_removes_what_is_after_it_and_what_has_no_commit(make_dynamics) -> None:
     run = make_dynamics(PROB)
     (run.dynamics / "epoch=0001" / "_commit.json").delete()
-    DynamicsWriter(run.dynamics, SampleIndex.load(run.index), ("target_prob",), "x").discard_from(3)
+    discard_from(run.dynamics, 3)
     assert [folder.name for folder in run.dynamics.children()] == ["epoch=0000", "epoch=0002"]
 
 

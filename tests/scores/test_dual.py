@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from dualprune.errors import ConfigError, DataError
-from dualprune.scores import DualAccumulator, dual, dual_and_mean
+from dualprune.scores import DualAccumulator, MeanProb, dual, dual_and_mean
 
 
 def direct(prob: np.ndarray, window: int) -> np.ndarray:
@@ -39,12 +39,14 @@ def test_constant_input_scores_exactly_zero() -> None:
 
 def test_one_epoch_at_a_time_gives_the_same_bits() -> None:
     prob = INPUTS["float32"]
-    online = DualAccumulator(len(prob), window=10)
+    online, mean = DualAccumulator(len(prob), window=10), MeanProb(len(prob))
+    everyone = np.ones(len(prob), dtype=bool)
     for epoch in range(prob.shape[1]):
-        online.update(prob[:, epoch])
+        online.update(epoch, {"target_prob": prob[:, epoch]}, everyone)
+        mean.update(epoch, {"target_prob": prob[:, epoch]}, everyone)
     whole = dual_and_mean(prob, 10)
-    assert np.array_equal(online.result().score, whole.score)
-    assert whole.mean_prob is not None
+    assert np.array_equal(online.result(), whole.score)
+    assert np.array_equal(mean.result(), whole.mean_prob)
     np.testing.assert_allclose(whole.mean_prob, prob.mean(axis=1, dtype=np.float64))
 
 

@@ -11,6 +11,7 @@ import torch
 
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex
+from dualprune.dynamics.statistics import Forward, make_statistics
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.training.recorder import EpochBuffer, EpochRecorder
@@ -48,7 +49,7 @@ def make_writer(folder: str, num_buckets: int) -> DynamicsWriter:
 
 
 def record_rank(rank: int, folder: str, world_size: int, left_out: int | None = None) -> None:
-    recorder = EpochRecorder(make_writer(folder, 4), capacity=8, device=torch.device("cpu"))
+    recorder = EpochRecorder(make_writer(folder, 4), make_statistics(COLUMNS), capacity=8, device=torch.device("cpu"))
     for epoch in range(NUM_EPOCHS):
         order = torch.randperm(NUM_SAMPLES, generator=torch.Generator().manual_seed(epoch))[rank::world_size]
         if left_out is not None:
@@ -56,7 +57,7 @@ def record_rank(rank: int, folder: str, world_size: int, left_out: int | None = 
         for chunk in order.split(10):
             padded = torch.cat([chunk, chunk.new_tensor([-1])])
             shown = torch.cat([chunk, chunk.new_tensor([5])])
-            recorder.record(padded, logits_of(shown, epoch), targets_of(shown))
+            recorder.record(padded, Forward(logits=logits_of(shown, epoch), targets=targets_of(shown)))
         recorder.end_epoch(epoch)
     recorder.close()
 
@@ -99,10 +100,10 @@ def test_a_sample_that_was_not_seen_is_marked_as_missing(tmp_path: Path) -> None
 
 def test_the_last_epoch_has_no_commit_before_the_recorder_is_closed(tmp_path: Path) -> None:
     writer = make_writer(str(tmp_path), 2)
-    recorder = EpochRecorder(writer, capacity=NUM_SAMPLES, device=torch.device("cpu"))
+    recorder = EpochRecorder(writer, make_statistics(COLUMNS), capacity=NUM_SAMPLES, device=torch.device("cpu"))
     positions = torch.arange(NUM_SAMPLES)
     for epoch in range(2):
-        recorder.record(positions, logits_of(positions, epoch), targets_of(positions))
+        recorder.record(positions, Forward(logits=logits_of(positions, epoch), targets=targets_of(positions)))
         recorder.end_epoch(epoch)
     assert DynamicsStore(tmp_path).epochs == [0]
     recorder.close()

@@ -7,22 +7,20 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-_RANGES = {
-    "target_prob": (0.0, 1.0),
-    "loss": (0.0, math.inf),
-    "margin": (-1.0, 1.0),
-    "entropy": (0.0, math.inf),
-    "el2n": (0.0, math.sqrt(2.0)),
-    "correct": (0.0, 1.0),
-    "kl": (0.0, math.inf),
-}
+from dualprune.dynamics.statistics import STATISTICS
+
+# Ranges of statistics that only imported dynamics have so far.
+_IMPORTED = {"kl": (0.0, math.inf)}
 # The rounding of float32 may go a little over.
 _SLACK = 1e-5
 
 
 def value_range(statistic: str) -> tuple[float, float]:
-    """Return the lowest and the highest value of a statistic; any finite number where it is not one of ours."""
-    return _RANGES.get(statistic, (-math.inf, math.inf))
+    """Return the lowest and the highest value of a statistic; any finite number where none is registered."""
+    if statistic in STATISTICS:
+        known = STATISTICS[statistic]
+        return known.low, known.high
+    return _IMPORTED.get(statistic, (-math.inf, math.inf))
 
 
 def outside(statistic: str, values: NDArray[np.floating]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Follows the running scores of all ranks while recording, and tells when they have settled (`record.stop: stable`)."""
+"""Follows the running scores of all ranks while recording, and stops when they have settled (`record.stop: stable`)."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from dualprune.core.config import Config
 from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex
+from dualprune.scores.score import Values
 from dualprune.selection.engine.drawing import DrawRules
 from dualprune.selection.stability import Row, Snapshot, measured_select, movement, settled_at, snapshot, subsample
 from dualprune.stages.score.running import RunningScores
 from dualprune.training import collectives
+from dualprune.training.listener import EpochListener
 
 logger = logging.getLogger(__name__)
 
 
-class StabilityWatch:
-    """Measures after each epoch how much the scores moved; every method is called by every rank alike.
+class StabilityWatch(EpochListener):
+    """Measures after each committed epoch how much the scores moved, and stops recording when they have settled.
 
-    `settled` is the epoch after which recording may stop, or None so far. It follows from the recorded epochs and the
-    configuration alone, whatever the number of ranks. Rank 0 keeps the scores of `lag` epochs, of
-    `record.stable.max_samples` samples at most, and writes what it measured to the run's `stability` file.
+    It follows from the recorded epochs and the configuration alone, whatever the number of ranks. Rank 0 keeps the
+    scores of `lag` epochs, of `record.stable.max_samples` samples at most, and writes what it measured to the run's
+    `stability` file.
     """
+
+    name = "stability"
 
     def __init__(self, run: RunDirectory, config: Config, index: SampleIndex, scores: RunningScores) -> None:
         self.settled: int | None = None
@@ -35,7 +39,7 @@ class StabilityWatch:
         self._run, self._rule, self._scores = run, config.record.stable, scores
         self._method = config.select_score
         # All of them are to have a score when recording stops.
-        self._min_epochs = max(method.min_epochs for method in scores.methods.values())
+        self._min_epochs = scores.min_epochs
         self._stop_epochs = config.score.epochs or 0
         self._select = measured_select(config.select)
         self._sampler = make_sampler(config.model_copy(update={"select": self._select}))
@@ -51,13 +55,20 @@ class StabilityWatch:
         if collectives.rank() == 0:
             self._save()
 
-    def measures(self, epoch: int) -> bool:
-        """Return whether there are scores after `epoch`."""
+    @property
+    def stopped_after(self) -> int | None:
+        return self.settled
+
+    def update(self, epoch: int, bucket: int, values: Values, seen: np.ndarray) -> None:
+        """Nothing: it reads the running scores."""
+
+    def prompt(self, epoch: int) -> bool:
+        """Return whether there are scores after `epoch`; to train one epoch less saves more than to overlap a write."""
         return epoch + 1 >= self._min_epochs
 
-    def after(self, epoch: int) -> None:
-        """Measure the scores after `epoch`; its values must be in the running scores, and its files committed."""
-        if not self.measures(epoch):
+    def committed(self, epoch: int) -> None:
+        """Measure the scores after `epoch`."""
+        if not self.prompt(epoch):
             return
         mine = {bucket: self._scores.of_rows(self._method, bucket, rows) for bucket, rows in self._chosen.items()}
         score, mean_prob = (np.concatenate(column) for column in zip(*_everyones(mine), strict=True))
@@ -94,6 +105,6 @@ class StabilityWatch:
 
 
 def _everyones(parts: dict[int, Any]) -> list[Any]:
-    """Return what all ranks have by bucket, in the order of the buckets, so that nothing depends on who owns which."""
+    """Return what all ranks have, in the order of the buckets: who owns which must not matter."""
     everyone = {bucket: part for of_rank in collectives.gather_objects(parts) for bucket, part in of_rank.items()}
     return [everyone[bucket] for bucket in sorted(everyone)]

@@ -11,15 +11,17 @@ from dualprune.cluster.train import Workers, fit
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.data.source import Source, open_source
+from dualprune.dynamics.commit import has_commits
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
-from dualprune.dynamics.layout import COMMIT
 from dualprune.dynamics.statistics import STATISTICS
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError
-from dualprune.scores.score import SCORES
+from dualprune.scores.score import EpochScore
 from dualprune.selection.stability import settled_at
 from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.record.worker import RecordJob, record_worker
+from dualprune.stages.score.kept import unstored
+from dualprune.stages.score.methods import score_methods, statistics_read
 
 logger = logging.getLogger(__name__)
 
@@ -27,8 +29,7 @@ logger = logging.getLogger(__name__)
 def statistics_of(config: Config) -> tuple[str, ...]:
     """Return the names of the statistics to record: those asked for, or those that the score methods need."""
     asked = config.record.statistics
-    methods = dict.fromkeys([*config.score.methods, config.select_score])
-    names = asked if asked is not None else [name for method in methods for name in SCORES[method].requires]
+    names = asked if asked is not None else statistics_read(score_methods(config))
     for name in names:
         STATISTICS[name]
     # Every selection looks at the mean probability, whatever the score.
@@ -51,7 +52,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "source": source.fingerprint(),
     }
     # Where nothing is recorded, a mistake in the data or the recipe can simply be put right.
-    refuse_change = any((folder / COMMIT).exists() for folder in run.dynamics.children())
+    refuse_change = has_commits(run.dynamics)
     with run.stage("index", data_settings, force=force, refuse_change=refuse_change) as index_stage:
         if not index_stage.done:
             if force:
@@ -102,8 +103,18 @@ def _plan_settings(config: Config) -> dict[str, Any]:
 
 def _check_followed(config: Config, columns: tuple[str, ...]) -> None:
     """Raise a ConfigError where `record.stop: stable` would follow scores of a statistic that is not recorded."""
-    missing = [name for name in SCORES[config.select_score].requires if name not in columns]
-    if config.record.stop == "stable" and missing:
+    if config.record.stop != "stable":
+        return
+    followed = score_methods(config)[config.select_score]
+    if not isinstance(followed, EpochScore):
+        raise ConfigError(f"record.stop: stable follows scores of epochs, and {followed.name} is none; set it to fixed")
+    if unstored(followed.reads):
+        raise ConfigError(
+            f"record.stop: stable measures every epoch again after a restart, but {followed.name} reads "
+            f"{unstored(followed.reads)[0]}, which is not stored; set it to fixed"
+        )
+    missing = [name for name in followed.reads if name not in columns]
+    if missing:
         raise ConfigError(
             f"record.statistics: {missing[0]!r} is not among {', '.join(columns)}, but record.stop: stable follows the "
             f"scores of {config.select_score!r}, which need it; record it as well"

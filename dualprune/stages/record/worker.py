@@ -19,6 +19,9 @@ from dualprune.core.run import RunDirectory
 from dualprune.data.arrangement import Scatter
 from dualprune.data.plan import EpochPlan
 from dualprune.data.resident import ResidentLoader
+from dualprune.dynamics.commit import discard_from
+from dualprune.dynamics.state import has_state
+from dualprune.dynamics.statistics import make_statistics
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.stages.record.decode import ResidentData
@@ -70,33 +73,31 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         warmup_steps=config.train.warmup_epochs * plan.num_steps,
     )
     store = DynamicsStore(run)
-    writer = DynamicsWriter(run.dynamics, store.index, job.columns, job.fingerprint)
-    first = _resume(trainer, store, writer, run, job)
-    scores = RunningScores.from_config(config, store.index, job.columns)
-    recorder = EpochRecorder(writer, plan.num_rows(rank, world_size), device, scores)
+    statistics = make_statistics(job.columns)
+    stored = tuple(statistic.name for statistic in statistics if statistic.stored)
+    writer = DynamicsWriter(run.dynamics, store.index, stored, job.fingerprint)
+    capacity = plan.num_rows(rank, world_size)
+    scores = RunningScores.from_config(config, store.index, stored, set(job.columns) - set(stored))
     watch = _watch(run, config, store, scores)
-    for epoch in range(first):
-        recorder.replay(store, epoch)
-        if watch is not None:
-            recorder.commit()
-            watch.after(epoch)
+    listeners = [*scores, *([watch] if watch is not None else [])]
+    recorder = EpochRecorder(writer, statistics, capacity, device, listeners, config.record.max_state_bytes)
+    first = _resume(trainer, store, recorder, run, job)
+    recorder.resume(store, first)
     started = time.monotonic()
     accuracy = None
     num_epochs = first
-    while num_epochs < config.record.epochs and (watch is None or watch.settled is None):
+    while num_epochs < config.record.epochs and not recorder.stopped:
         epoch, num_epochs = num_epochs, num_epochs + 1
         epoch_started = time.monotonic()
         result = trainer.train_epoch(loader, epoch, plan.of_epoch(epoch), recorder.record)
         accuracy = result.accuracy
         trained_s = time.monotonic() - epoch_started
-        recorder.end_epoch(epoch)
+        checkpointed = num_epochs % config.record.checkpoint_every == 0 or num_epochs == config.record.epochs
+        # One that may turn out to be the last gets a checkpoint then, too.
+        recorder.end_epoch(epoch, keep_state=checkpointed or recorder.prompt(epoch))
+        last = num_epochs == config.record.epochs or recorder.stopped
         note = f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}"
-        last = num_epochs == config.record.epochs
-        if watch is not None and watch.measures(epoch):
-            # Commit now: stopping one epoch earlier saves more than overlapping the write.
-            recorder.commit()
-            watch.after(epoch)
-            last = last or watch.settled is not None
+        if watch is not None and watch.prompt(epoch):
             note = ", ".join(filter(None, [note, watch.words()]))
         if collectives.rank() == 0:
             planned = num_epochs if last else config.record.epochs
@@ -104,13 +105,13 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
             job.board.set.remote(num_epochs, note)
         if last:
             recorder.commit()
-        if last or num_epochs % config.record.checkpoint_every == 0:
+        if last or checkpointed:
             _report(trainer, epoch, result.loss)
     recorder.close()
     trained = (num_epochs - first) * store.num_samples
     trained_s = time.monotonic() - started
-    if scores is not None:
-        scores.write(run, config, num_epochs)
+    for some in scores:
+        some.write(run, config, num_epochs)
     return {
         "epochs": num_epochs,
         "settled": watch is not None and watch.settled is not None,
@@ -122,27 +123,29 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def _watch(
-    run: RunDirectory, config: Config, store: DynamicsStore, scores: RunningScores | None
+    run: RunDirectory, config: Config, store: DynamicsStore, scores: list[RunningScores]
 ) -> StabilityWatch | None:
     if config.record.stop == "stable":
-        assert scores is not None, "the configuration is checked for scores to follow"
-        return StabilityWatch(run, config, store.index, scores)
+        followed = next(some for some in scores if config.select_score in some.methods)
+        return StabilityWatch(run, config, store.index, followed)
     if collectives.rank() == 0:
-        # What an earlier recording measured is not gone on with.
+        # The curve of an earlier recording with `stop: stable` is not continued.
         run.stability.delete()
     return None
 
 
-def _resume(trainer: Trainer, store: DynamicsStore, writer: DynamicsWriter, run: RunDirectory, job: RecordJob) -> int:
-    """Bring every rank to the same state and return the epoch to go on with."""
+def _resume(trainer: Trainer, store: DynamicsStore, recorder: EpochRecorder, run: RunDirectory, job: RecordJob) -> int:
+    """Bring every rank's model to the same state and return the epoch to go on with."""
     found = None
     if collectives.rank() == 0:
         ours = {e for e, commit in store.commits.items() if commit["fingerprint"] == job.fingerprint}
         # Where an epoch in the middle was lost, all from there on is recorded again.
         epochs = set(itertools.takewhile(lambda e: e in ours, itertools.count()))
+        if recorder.needs_state:
+            epochs = {epoch for epoch in epochs if has_state(run.dynamics, epoch)}
         folder = run.checkpoints / f"record-{job.fingerprint}"
         found = checkpoint.newest_whole(folder, epochs)
-        writer.discard_from(found[0] + 1 if found else 0)
+        discard_from(run.dynamics, found[0] + 1 if found else 0)
     found = collectives.from_rank_zero(found)
     if found is None:
         return 0

@@ -1,6 +1,7 @@
 """What score files are, whoever writes them: the score stage from the store, or recording from its running scores.
 
-scores/method=dual/bucket=00003.parquet   sample_id, label, position, score, mean_prob; rows in position order
+scores/method=dual/bucket=00003.parquet   sample_id, label, position, score, mean_prob, and what the method adds; rows
+                                          in position order
 scores/method=dual/_survey.parquet        what was seen of them, so that a selection need not look at all of them first
 scores/method=dual/_commit.json           what the files are, written last
 """
@@ -8,30 +9,26 @@ scores/method=dual/_commit.json           what the files are, written last
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dualprune.core.config import Config
-from dualprune.core.identity import options_identity
-from dualprune.core.run import RunDirectory, Stage
-from dualprune.core.storage import Location, TableWriter
-from dualprune.dynamics.blocks import NUM_THREADS
-from dualprune.dynamics.layout import COMMIT, bucket_name
-from dualprune.dynamics.store import DynamicsStore
+from dualprune.core.run import RunDirectory
+from dualprune.core.storage import TableWriter
+from dualprune.dynamics.index import SampleIndex
+from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.metadata import check_facts, encoded
+from dualprune.dynamics.writer import to_arrow
 from dualprune.errors import ConfigError, DataError
-from dualprune.scores.score import SCORES, Scored, ScoreMethod
+from dualprune.scores.score import Result, split
 from dualprune.selection.engine.survey import Survey
-from dualprune.stages.inputs import score_inputs
-from dualprune.stages.score.surveys import SURVEY, add_scores, survey_of_scores, write_survey
+from dualprune.stages.score.surveys import add_scores, survey_of_scores
 
-STARTED = "_started.json"
+COLUMNS = ("sample_id", "label", "position", "score", "mean_prob")
 
 
 class Gaps(NamedTuple):
@@ -43,85 +40,29 @@ class Gaps(NamedTuple):
 
 @dataclass(frozen=True)
 class ScoredBlock:
-    """Consecutive samples of a bucket with their scores by method.
+    """Consecutive samples of a bucket with their scores by method, and `mean_prob` float64 [n].
 
-    `index` has sample_id and label, `mean_prob` is float64 [n]; `gaps` is asked only where a score is NaN.
+    `index` has sample_id and label; `gaps` is called only where a score is NaN.
     """
 
     first_position: int
     index: pa.Table
-    scored: Mapping[str, Scored]
+    scored: Mapping[str, Result]
     mean_prob: np.ndarray
     gaps: Callable[[], Gaps]
-
-
-def score_methods(config: Config) -> dict[str, ScoreMethod]:
-    """Return the score methods that the configuration names, by name."""
-    names = dict.fromkeys([*config.score.methods, config.select_score])
-    return {name: SCORES[name].from_config(config.score) for name in names}
-
-
-def columns_of(methods: Mapping[str, ScoreMethod]) -> tuple[str, ...]:
-    """Return the statistics that scoring by these methods reads; every file has the mean of target_prob."""
-    return tuple(dict.fromkeys(["target_prob", *(name for method in methods.values() for name in method.requires)]))
-
-
-def begin_stages(
-    stack: ExitStack,
-    run: RunDirectory,
-    config: Config,
-    store: DynamicsStore,
-    epochs: Sequence[int],
-    methods: Mapping[str, ScoreMethod],
-    *,
-    force: bool = False,
-) -> dict[str, Stage]:
-    """Enter the stage of each method on `stack`, and return those that have work to do, their folders prepared."""
-    recorded = score_inputs(store, epochs)
-    todo = {}
-    for name, method in methods.items():
-        if len(epochs) < method.min_epochs:
-            raise ConfigError(
-                f"{name}: {len(epochs)} recorded epochs are fewer than the {method.min_epochs} that it needs; "
-                "record more epochs (record.epochs) or shorten the window (score.window)"
-            )
-        settings = {
-            "options": options_identity("score method", name, method.parameters),
-            "epochs": len(epochs),
-            "on_nan": config.score.on_nan,
-        }
-        stage = stack.enter_context(run.stage(f"score.{name}", settings, recorded, force=force))
-        if not stage.done:
-            todo[name] = stage
-            _prepare(run.scores(name), stage.fingerprint, force)
-    return todo
-
-
-def _prepare(folder: Location, print_: str, force: bool) -> None:
-    started = folder / STARTED
-    # Buckets that an interrupted run of the same settings finished are kept.
-    if force or not started.exists() or started.read_json() != print_:
-        folder.delete()
-        started.write_json(print_)
-
-
-def missing_buckets(run: RunDirectory, names: Iterable[str], buckets: Iterable[int]) -> list[int]:
-    """Return those of `buckets` of which any of the named methods has no file."""
-    # One listing a method: a question a file takes minutes on an object store.
-    there = [{file.name for file in run.scores(name).children()} for name in names]
-    return [bucket for bucket in buckets if any(bucket_name(bucket) not in files for files in there)]
 
 
 def write_bucket(
     run: RunDirectory, bucket: int, blocks: Iterable[ScoredBlock], epochs: Sequence[int], on_nan: str
 ) -> dict[str, Survey]:
-    """Write a bucket's file of each method from its blocks, in position order; returns a survey of each.
+    """Write a bucket's file of each method from its blocks, in position order; return a survey of each.
 
-    Samples that were never seen, such as skipped images, are left out without a word. Those that lack some epochs are a
-    DataError, or are left out where `on_nan` is "drop".
+    Samples that were never seen, such as skipped images, have no row. Those that lack some epochs are a DataError, or
+    have no row where `on_nan` is "drop".
     """
     writers: dict[str, TableWriter] = {}
     surveys: dict[str, Survey] = {}
+    facts = {"run": SampleIndex.load(run.index).fingerprint, "bucket": bucket}
     with ExitStack() as stack:
         for block in blocks:
             for name, table in score_tables(block, bucket, epochs, on_nan).items():
@@ -132,38 +73,31 @@ def write_bucket(
                 # First, while the block lies in the caches.
                 add_scores(surveys[name], table)
                 writers[name].write(table)
+        for writer in writers.values():
+            writer.metadata = encoded({**facts, "rows": writer.rows})
     return surveys
-
-
-def look_at_bucket(run: RunDirectory, bucket: int, names: Iterable[str]) -> dict[str, Survey]:
-    """Return what `write_bucket` returned when it wrote the files that are there."""
-    surveys = {}
-    for name in names:
-        with (run.scores(name) / bucket_name(bucket)).open_input() as stream:
-            file = pq.ParquetFile(stream)
-            surveys[name] = survey_of_scores(file.read_row_group(number) for number in range(file.num_row_groups))
-    return surveys
-
-
-def add_surveys(surveys: dict[str, Survey], more: Mapping[str, Survey]) -> None:
-    """Add what was seen of other buckets, by method."""
-    for name, survey in more.items():
-        surveys.setdefault(name, survey_of_scores()).add(survey)
 
 
 def score_tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan: str) -> dict[str, pa.Table]:
-    """Return the rows of each method's score file that a block gives; errors as for `write_bucket`."""
+    """Return a block's rows of each method's score file; errors as for `write_bucket`."""
     mean, first = block.mean_prob, block.first_position
     index = block.index.append_column("position", pa.array(np.arange(first, first + len(mean))))
+    scored = {name: split(result) for name, result in block.scored.items()}
     # A NaN among the statistics makes one of the score: the statistics themselves are looked at only then.
     suspect = np.isnan(mean)
-    for result in block.scored.values():
-        suspect |= np.isnan(result.score)
+    for score, _ in scored.values():
+        suspect |= np.isnan(score)
     keep = pa.array(_usable(block, bucket, epochs, on_nan)) if suspect.any() else None
     tables = {}
-    for name, result in block.scored.items():
-        table = index.append_column("score", pa.array(result.score)).append_column("mean_prob", pa.array(mean))
+    for name, (score, extras) in scored.items():
+        table = index.append_column("score", pa.array(score)).append_column("mean_prob", pa.array(mean))
+        for extra, values in extras.items():
+            if extra in COLUMNS:
+                raise ConfigError(f"score method {name} adds a column {extra!r}, which each score file has already")
+            table = table.append_column(extra, to_arrow(values))
         tables[name] = without_nulls(table if keep is None else table.filter(keep))
+        if keep is not None:
+            check_scores(name, tables[name])
     return tables
 
 
@@ -180,6 +114,59 @@ def _usable(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan: str)
         )
     usable: np.ndarray = gaps.num_epochs == 0
     return usable
+
+
+def check_scores(method: str, table: pa.Table) -> None:
+    """Raise a DataError where a sample's score is neither a number nor -inf, which means: never keep."""
+    score = table["score"].to_numpy()
+    wrong = np.flatnonzero(np.isnan(score) | (score == np.inf))
+    if len(wrong):
+        sample_id = table["sample_id"][int(wrong[0])].as_py()
+        raise DataError(
+            f"score method {method}: {len(wrong)} scores are NaN or infinite, first of sample {sample_id!r}, whose "
+            "values are all there; a score is a number, or -inf for a sample that is never kept"
+        )
+
+
+def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a bucket's scores, in position order: the columns of `COLUMNS` and those that the method added.
+
+    A DataError where the file is another run's or bucket's, or a score is no number.
+    """
+    place = run.scores(method) / bucket_name(bucket)
+    with place.open_input() as stream:
+        file = pq.ParquetFile(stream)
+        expected = {"run": SampleIndex.load(run.index).fingerprint, "bucket": bucket}
+        check_facts(place, file.metadata, "score again with force=True", **expected)
+        table = file.read(columns=None if columns is None else list(columns))
+    if columns is None or "score" in columns:
+        score = table["score"].to_numpy()
+        if (np.isnan(score) | (score == np.inf)).any():
+            raise DataError(f"scores of {method} in bucket {bucket} are not all numbers; score again with force=True")
+    return table
+
+
+def missing_buckets(run: RunDirectory, names: Iterable[str], buckets: Iterable[int]) -> list[int]:
+    """Return those of `buckets` of which any of the named methods has no file."""
+    # One listing per method: a request per file takes minutes on an object store.
+    there = [{file.name for file in run.scores(name).children()} for name in names]
+    return [bucket for bucket in buckets if any(bucket_name(bucket) not in files for files in there)]
+
+
+def look_at_bucket(run: RunDirectory, bucket: int, names: Iterable[str]) -> dict[str, Survey]:
+    """Return what `write_bucket` returned when it wrote the files that are there."""
+    surveys = {}
+    for name in names:
+        with (run.scores(name) / bucket_name(bucket)).open_input() as stream:
+            file = pq.ParquetFile(stream)
+            surveys[name] = survey_of_scores(file.read_row_group(number) for number in range(file.num_row_groups))
+    return surveys
+
+
+def add_surveys(surveys: dict[str, Survey], more: Mapping[str, Survey]) -> None:
+    """Add what was seen of other buckets, by method."""
+    for name, survey in more.items():
+        surveys.setdefault(name, survey_of_scores()).add(survey)
 
 
 def without_nulls(table: pa.Table) -> pa.Table:
@@ -200,44 +187,3 @@ def fast_encoding(schema: pa.Schema) -> dict[str, Any]:
         "use_dictionary": False,
         "column_encoding": dict.fromkeys(sorted(whole), "DELTA_BINARY_PACKED"),
     }
-
-
-def commit_stages(
-    run: RunDirectory,
-    store: DynamicsStore,
-    epochs: Sequence[int],
-    methods: Mapping[str, ScoreMethod],
-    stages: Mapping[str, Stage],
-    surveys: Mapping[str, Survey],
-) -> None:
-    """Declare the files of each stage complete, leave what was seen of all of them, and fill its summary."""
-    for name, stage in stages.items():
-        files = [run.scores(name) / bucket_name(bucket) for bucket in range(store.num_buckets)]
-        with ThreadPoolExecutor(NUM_THREADS) as pool:
-            rows = list(pool.map(_num_rows, files))
-        write_survey(surveys[name], run.scores(name) / SURVEY)
-        (run.scores(name) / COMMIT).write_json(
-            {
-                "fingerprint": stage.fingerprint,
-                "method": name,
-                "parameters": methods[name].parameters,
-                "epochs": len(epochs),
-                "files": [{"name": file.name, "rows": count} for file, count in zip(files, rows, strict=True)],
-            }
-        )
-        stage.summary = {"samples": sum(rows), "left_out": store.num_samples - sum(rows)}
-
-
-def _num_rows(file: Location) -> int:
-    with file.open_input() as stream:
-        return int(pq.ParquetFile(stream).metadata.num_rows)
-
-
-def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a bucket's scores, in position order: sample_id, label, position, score, mean_prob."""
-    table = (run.scores(method) / bucket_name(bucket)).read_table(columns)
-    if columns is None or "score" in columns:
-        finite = pc.is_finite(table["score"])
-        if not pc.all(finite, min_count=0).as_py():
-            raise DataError(f"scores of {method} in bucket {bucket} are not all finite; score again with force=True")
-    return table

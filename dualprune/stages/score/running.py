@@ -6,73 +6,112 @@ writing needs more than a block beside them. What goes in is what the dynamics s
 
 from __future__ import annotations
 
+import json
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.dynamics.blocks import read_epoch
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import ROW_GROUP_ROWS
-from dualprune.dynamics.store import DynamicsStore
-from dualprune.errors import UserError
-from dualprune.scores.score import Scored, ScoreMethod
+from dualprune.dynamics.state import above, below
+from dualprune.dynamics.store import DynamicsStore, first_epoch
+from dualprune.errors import ConfigError, UserError
+from dualprune.scores.mean_prob import MeanProb
+from dualprune.scores.score import EpochScore, Result, Values, complete, split, without_incomplete
 from dualprune.selection.engine.survey import Survey
 from dualprune.stages.score.files import (
     Gaps,
     ScoredBlock,
     add_surveys,
-    begin_stages,
-    columns_of,
-    commit_stages,
     look_at_bucket,
     missing_buckets,
-    score_methods,
     write_bucket,
 )
+from dualprune.stages.score.manifests import begin_stages, commit_stages
+from dualprune.stages.score.methods import epoch_scores, score_methods, statistics_read
 from dualprune.training import collectives
+from dualprune.training.listener import EpochListener
 
 logger = logging.getLogger(__name__)
 
 
-class RunningScores:
-    """The scores so far of the buckets that this rank owns, by every method of `methods`."""
+class RunningScores(EpochListener):
+    """The scores so far of some buckets, by every method of `methods`; by default of those that this rank owns."""
+
+    name = "scores"
 
     def __init__(
-        self, index: SampleIndex, methods: Mapping[str, ScoreMethod], block_rows: int = ROW_GROUP_ROWS
+        self,
+        index: SampleIndex,
+        methods: Mapping[str, EpochScore],
+        *,
+        mean_epochs: int | None = None,
+        buckets: Iterable[int] | None = None,
+        block_rows: int = ROW_GROUP_ROWS,
     ) -> None:
         self.methods = dict(methods)
         self._index = index
-        self._columns = columns_of(methods)
         self._buckets: dict[int, list[_BlockScores]] = {}
-        for bucket in collectives.owned_buckets(index):
+        for bucket in collectives.owned_buckets(index) if buckets is None else buckets:
             start, stop = index.bucket_range(bucket)
             starts = range(0, stop - start, block_rows)
-            self._buckets[bucket] = [_BlockScores(a, min(a + block_rows, stop - start), methods) for a in starts]
+            ends = [min(first + block_rows, stop - start) for first in starts]
+            self._buckets[bucket] = [
+                _BlockScores(first, end, self.methods, mean_epochs) for first, end in zip(starts, ends, strict=True)
+            ]
 
     @classmethod
-    def from_config(cls, config: Config, index: SampleIndex, recorded: Sequence[str]) -> RunningScores | None:
-        """Return the scores to keep while recording the statistics `recorded`; None where none are wanted."""
-        known = {name: method for name, method in score_methods(config).items() if {*method.requires} <= {*recorded}}
+    def from_config(
+        cls, config: Config, index: SampleIndex, stored: Collection[str], unstored: Collection[str] = ()
+    ) -> list[RunningScores]:
+        """Return the scores to keep while recording these statistics: those of stored ones, and those of others.
+
+        The former are for saving time, and may be none. The latter are computed now or never.
+        """
+        methods = epoch_scores(score_methods(config))
+        recorded = {*stored, *unstored}
+        known = {name: method for name, method in methods.items() if {*method.reads} <= recorded}
+        from_store = {name: method for name, method in known.items() if {*method.reads} <= {*stored}}
+        others = {name: method for name, method in known.items() if name not in from_store}
         early = config.score.epochs not in (None, config.record.epochs)
         # Scores by the first epochs alone are the score stage's work.
-        if not known or not config.record.online or (early and config.record.stop == "fixed"):
-            return None
-        return cls(index, known)
+        if not config.record.online or (early and config.record.stop == "fixed"):
+            from_store = {}
+        return [cls(index, some, mean_epochs=config.mean_epochs) for some in (from_store, others) if some]
 
-    def update(self, epoch: int, bucket: int, statistics: Mapping[str, np.ndarray]) -> None:
-        """Take the next epoch of a bucket, float32 [n] a statistic, NaN where a value is missing."""
+    @property
+    def reads(self) -> tuple[str, ...]:
+        return statistics_read(self.methods)
+
+    def update(self, epoch: int, bucket: int, values: Values, seen: np.ndarray) -> None:
+        """Take the next epoch of a bucket; what counts as missing is what the store would show as NaN."""
         for block in self._buckets[bucket]:
-            block.update(epoch, {name: statistics[name][block.start : block.stop] for name in self._columns})
+            block.update(epoch, {name: array[block.start : block.stop] for name, array in values.items()})
 
-    def replay(self, store: DynamicsStore, epoch: int) -> None:
-        """Take the next epoch from the store; a DataError where one of its files is missing or damaged."""
-        for bucket in self._buckets:
-            self.update(epoch, bucket, read_epoch(store, bucket, self._columns, epoch))
+    def state_dict(self, bucket: int) -> dict[str, Any]:
+        options = json.dumps({name: method.identity() for name, method in self.methods.items()}, sort_keys=True)
+        state: dict[str, Any] = {"options": options}
+        for number, block in enumerate(self._buckets[bucket]):
+            state |= above(block.state_dict(), str(number))
+        return state
+
+    def load_state_dict(self, bucket: int, state: Mapping[str, Any]) -> None:
+        """Go on from a state; a ConfigError where the methods had other options when it was kept."""
+        kept = json.loads(str(state["options"]))
+        for name, method in self.methods.items():
+            if kept.get(name) != method.identity():
+                raise ConfigError(
+                    f"score.options.{name}: recording kept what {name} needs with the options {kept.get(name)}, and "
+                    f"they are {method.identity()} now; set them back, or record again"
+                )
+        for number, block in enumerate(self._buckets[bucket]):
+            block.load_state_dict(below(state, str(number)))
 
     def of_rows(self, method: str, bucket: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return score and mean_prob, float64 [m], of rows int [m] of a bucket, ascending."""
@@ -81,9 +120,16 @@ class RunningScores:
             first, last = np.searchsorted(rows, [block.start, block.stop])
             scored, mean = block.result([method])
             inside = rows[first:last] - block.start
-            parts.append((scored[method].score[inside], mean[inside]))
+            parts.append((split(scored[method])[0][inside], mean[inside]))
         scores, means = zip(*parts, strict=True)
         return np.concatenate(scores), np.concatenate(means)
+
+    @property
+    def min_epochs(self) -> int:
+        """The fewest epochs after which every method has scores."""
+        return max(
+            max(first_epoch(name) for name in method.reads) + method.min_epochs for method in self.methods.values()
+        )
 
     def write(self, run: RunDirectory, config: Config, num_epochs: int) -> bool:
         """Write the score files of all recorded epochs and the manifests of their stages, as the score stage would.
@@ -91,8 +137,7 @@ class RunningScores:
         Called by every rank alike. Returns whether they are there; where samples lack values and `score.on_nan` is
         "raise", or the scores are to be of other epochs, they are left to the score stage, which says why.
         """
-        least = max(method.min_epochs for method in self.methods.values())
-        if config.score.epochs not in (None, num_epochs) or num_epochs < least:
+        if config.score.epochs not in (None, num_epochs) or num_epochs < self.min_epochs:
             return False
         try:
             self._write(run, config, range(num_epochs))
@@ -112,7 +157,7 @@ class RunningScores:
                 missing = frozenset(missing_buckets(run, names, self._buckets))
                 for bucket in self._buckets:
                     if bucket in missing:
-                        found = write_bucket(run, bucket, self._blocks(bucket, names), epochs, config.score.on_nan)
+                        found = write_bucket(run, bucket, self.blocks(bucket, names), epochs, config.score.on_nan)
                     else:
                         found = look_at_bucket(run, bucket, names)
                     add_surveys(surveys, found)
@@ -128,7 +173,8 @@ class RunningScores:
             if here:
                 commit_stages(run, store, epochs, self.methods, stages, whole)
 
-    def _blocks(self, bucket: int, names: Sequence[str]) -> Iterator[ScoredBlock]:
+    def blocks(self, bucket: int, names: Sequence[str]) -> Iterator[ScoredBlock]:
+        """Yield a bucket's blocks with the scores by each named method, in position order."""
         first_position = self._index.bucket_range(bucket)[0]
         index = self._index.read_bucket(bucket)
         for block in self._buckets[bucket]:
@@ -139,44 +185,56 @@ class RunningScores:
 class _BlockScores:
     """Running scores of the rows start … stop-1 of a bucket."""
 
-    def __init__(self, start: int, stop: int, methods: Mapping[str, ScoreMethod]) -> None:
+    def __init__(self, start: int, stop: int, methods: Mapping[str, EpochScore], mean_epochs: int | None) -> None:
         self.start, self.stop = start, stop
-        self._num_epochs = 0
+        self._reads = {name: method.reads for name, method in methods.items()}
         self._accumulators = {name: method.accumulator(stop - start) for name, method in methods.items()}
-        has_mean = any(method.has_mean_prob for method in methods.values())
-        self._prob_sum = None if has_mean else np.zeros(stop - start)
+        self._num_fed = dict.fromkeys(methods, 0)
+        self._mean = MeanProb(stop - start, mean_epochs)
         # Made when a value is missing for the first time: in most runs none is.
         self._gaps: Gaps | None = None
 
-    def update(self, epoch: int, statistics: Mapping[str, np.ndarray]) -> None:
+    def update(self, epoch: int, values: Values) -> None:
         """Take the next epoch."""
-        for accumulator in self._accumulators.values():
-            accumulator.update(statistics)
-        if self._prob_sum is not None:
-            self._prob_sum += statistics["target_prob"]
-        self._num_epochs += 1
-        missing = np.zeros(self.stop - self.start, dtype=bool)
-        for values in statistics.values():
-            missing |= np.isnan(values)
+        missing = ~complete(values)
+        for name, accumulator in self._accumulators.items():
+            # A method is fed the epochs in which all that it reads has values.
+            if all(read in values for read in self._reads[name]):
+                own = {read: values[read] for read in self._reads[name]}
+                accumulator.update(self._num_fed[name], own, complete(own) if missing.any() else ~missing)
+                self._num_fed[name] += 1
+        self._mean.update(epoch, values, ~missing)
         if missing.any():
             self._gaps = gaps = self.gaps()
             gaps.first[missing & (gaps.num_epochs == 0)] = epoch
             gaps.num_epochs[missing] += 1
 
-    def result(self, names: Sequence[str]) -> tuple[dict[str, Scored], np.ndarray]:
-        """Return the scores by each named method, and mean_prob float64 [n]."""
-        scored = {name: self._accumulators[name].result() for name in names}
-        mean = next((result.mean_prob for result in scored.values() if result.mean_prob is not None), None)
-        if mean is None:
-            if self._prob_sum is None:
-                others = (accumulator.result().mean_prob for accumulator in self._accumulators.values())
-                mean = next(mean for mean in others if mean is not None)
-            else:
-                mean = self._prob_sum / self._num_epochs
-        return scored, mean
+    def result(self, names: Sequence[str]) -> tuple[dict[str, Result], np.ndarray]:
+        """Return the scores by each named method, NaN where a value was missing, and mean_prob float64 [n]."""
+        incomplete = self.gaps().num_epochs > 0
+        scored: dict[str, Result] = {}
+        for name in names:
+            accumulator = self._accumulators[name]
+            scored[name] = (without_incomplete(accumulator.result(), incomplete), accumulator.extras())
+        return scored, self._mean.result()
 
     def gaps(self) -> Gaps:
         """Return where values were missing so far."""
         if self._gaps is not None:
             return self._gaps
         return Gaps(*np.zeros((2, self.stop - self.start), dtype=np.int16))
+
+    def state_dict(self) -> dict[str, Any]:
+        state = above(self._mean.state_dict(), "mean_prob") | above(self.gaps()._asdict(), "gaps")
+        for name, accumulator in self._accumulators.items():
+            state |= above({"fed": self._num_fed[name], **above(accumulator.state_dict(), "state")}, f"method={name}")
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._mean.load_state_dict(below(state, "mean_prob"))
+        gaps = Gaps(**below(state, "gaps"))
+        self._gaps = gaps if gaps.num_epochs.any() else None
+        for name, accumulator in self._accumulators.items():
+            own = below(state, f"method={name}")
+            self._num_fed[name] = int(own["fed"])
+            accumulator.load_state_dict(below(own, "state"))

@@ -1,4 +1,4 @@
-"""The score stage: runs score methods over the dynamics store, a bucket a task, one read for all methods."""
+"""The score stage: runs score methods over the dynamics store, a task per bucket, one read for all methods."""
 
 from __future__ import annotations
 
@@ -12,33 +12,34 @@ import numpy as np
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.dynamics.blocks import read_blocks
+from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, RunError
-from dualprune.scores.score import ScoreMethod
+from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
+from dualprune.scores.score import EpochScore, Result, Values
 from dualprune.selection.engine.survey import Survey
 from dualprune.stages.score.files import (
     Gaps,
     ScoredBlock,
     add_surveys,
-    begin_stages,
-    columns_of,
-    commit_stages,
     look_at_bucket,
     missing_buckets,
-    score_methods,
     write_bucket,
 )
+from dualprune.stages.score.kept import check_kept, is_kept, kept_blocks
+from dualprune.stages.score.manifests import begin_stages, commit_stages
+from dualprune.stages.score.methods import epoch_scores, score_methods, statistics_read
 
 
 @dataclass(frozen=True)
 class ScoreJob:
-    """All that a scoring task needs to know."""
+    """All that a scoring task needs to know; `mean_epochs` as in the configuration, None for all `epochs`."""
 
     run: str
-    methods: Mapping[str, ScoreMethod]
+    methods: Mapping[str, EpochScore]
     epochs: Sequence[int]
     on_nan: str
+    mean_epochs: int | None = None
 
 
 def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None:
@@ -47,12 +48,15 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
     store = DynamicsStore(run)
     epochs = chosen_epochs(store, config.score.epochs)
     with ExitStack() as stack:
-        methods = score_methods(config)
+        methods = epoch_scores(score_methods(config))
         stages = begin_stages(stack, run, config, store, epochs, methods, force=force)
-        if stages:
-            todo = {name: methods[name] for name in stages}
-            surveys = _score(run, config, store, epochs, todo)
-            commit_stages(run, store, epochs, todo, stages, surveys)
+        todo = {name: methods[name] for name in stages}
+        kept = {name: method for name, method in todo.items() if is_kept(method)}
+        for some in ({name: method for name, method in todo.items() if name not in kept}, kept):
+            if some:
+                job = ScoreJob(str(run.root.address), some, epochs, config.score.on_nan, config.mean_epochs)
+                surveys = _score(run, config, store, job)
+                commit_stages(run, store, epochs, some, {name: stages[name] for name in some}, surveys)
 
 
 def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
@@ -62,12 +66,12 @@ def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
         raise RunError(
             f"{store.run}: epoch {missing[0]} has no commit, but later ones have; {store.remedy(missing[0])}"
         )
-    odd = store.odd_epochs
-    if odd:
-        usual = [epoch for epoch in store.epochs if epoch not in odd]
+    mismatched = store.mismatched_epochs
+    if mismatched:
+        usual = [epoch for epoch in store.epochs if epoch not in mismatched]
         raise RunError(
-            f"{store.run}: epochs {_listed(odd)} were recorded under another configuration than epochs "
-            f"{_listed(usual)}, so their values do not belong together; {store.remedy(odd[0])}"
+            f"{store.run}: epochs {_listed(mismatched)} were recorded under another configuration than epochs "
+            f"{_listed(usual)}, so their values do not belong together; {store.remedy(mismatched[0])}"
         )
     if limit is not None and limit > len(store.epochs):
         raise ConfigError(f"score.epochs: {limit} is more than the {len(store.epochs)} epochs recorded in {store.run}")
@@ -78,12 +82,11 @@ def _listed(epochs: Sequence[int]) -> str:
     return ", ".join(map(str, epochs[:10])) + (f" and {len(epochs) - 10} more" if len(epochs) > 10 else "")
 
 
-def _score(
-    run: RunDirectory, config: Config, store: DynamicsStore, epochs: list[int], methods: Mapping[str, ScoreMethod]
-) -> dict[str, Survey]:
+def _score(run: RunDirectory, config: Config, store: DynamicsStore, job: ScoreJob) -> dict[str, Survey]:
+    if any(map(is_kept, job.methods.values())):
+        check_kept(store, job)
     buckets = range(store.num_buckets)
-    missing = frozenset(missing_buckets(run, methods, buckets))
-    job = ScoreJob(str(run.root.address), methods, epochs, config.score.on_nan)
+    missing = frozenset(missing_buckets(run, job.methods, buckets))
     surveys: dict[str, Survey] = {}
     for found in over_buckets(partial(_score_missing, job, missing), buckets, config.scaling, title="score"):
         add_surveys(surveys, found)
@@ -91,41 +94,38 @@ def _score(
 
 
 def _score_missing(job: ScoreJob, missing: frozenset[int], bucket: int) -> dict[str, Survey]:
-    # What an interrupted run has written is looked at alone.
+    # Files that an interrupted run has written are only looked at.
     return (
         score_bucket(job, bucket) if bucket in missing else look_at_bucket(RunDirectory(job.run), bucket, job.methods)
     )
 
 
 def score_bucket(job: ScoreJob, bucket: int) -> dict[str, Survey]:
-    """Score one bucket by every method, block by block, and write its files; returns a survey of each method's."""
+    """Score one bucket by every method, block by block, and write its files; return a survey of each method's."""
     store = DynamicsStore(job.run)
-    blocks = scored_blocks(store, bucket, job.methods, job.epochs)
-    return write_bucket(store.run, bucket, blocks, job.epochs, job.on_nan)
+    blocks = kept_blocks if any(map(is_kept, job.methods.values())) else scored_blocks
+    return write_bucket(store.run, bucket, blocks(store, bucket, job), job.epochs, job.on_nan)
 
 
-def scored_blocks(
-    store: DynamicsStore, bucket: int, methods: Mapping[str, ScoreMethod], epochs: Sequence[int]
-) -> Iterator[ScoredBlock]:
-    """Give a bucket's blocks of samples, read and scored by every method, in position order."""
-    for block in read_blocks(store, bucket, columns_of(methods), epochs):
-        scored = {name: method.score(block.statistics) for name, method in methods.items()}
-        means = (result.mean_prob for result in scored.values() if result.mean_prob is not None)
-        mean = next(means, None)
-        if mean is None:
-            mean = _mean(block.statistics["target_prob"])
+def scored_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[ScoredBlock]:
+    """Yield a bucket's blocks of samples, read and scored by every method, in position order."""
+    for block in read_blocks(store, bucket, statistics_read(job.methods), job.epochs):
+        scored = {name: _scored(method, block) for name, method in job.methods.items()}
+        mean = mean_prob(block.statistics[TARGET_PROB], job.mean_epochs)
         yield ScoredBlock(block.first_position, block.index, scored, mean, partial(_gaps, block.statistics))
 
 
-def _mean(target_prob: np.ndarray) -> np.ndarray:
-    """Return the mean of [n, T] over the epochs, added in their order as running scores add it."""
-    total = np.zeros(len(target_prob))
-    for epoch in target_prob.T:
-        total += epoch
-    mean: np.ndarray = total / target_prob.shape[1]
-    return mean
+def _scored(method: EpochScore, block: Block) -> Result:
+    arrays = {name: block.statistics[name] for name in method.reads}
+    # A method is fed the epochs in which all that it reads has values.
+    num_epochs = min(array.shape[1] for array in arrays.values())
+    return method.score({name: array[:, array.shape[1] - num_epochs :] for name, array in arrays.items()})
 
 
-def _gaps(statistics: Mapping[str, np.ndarray]) -> Gaps:
-    missing = np.isnan(np.stack(list(statistics.values()))).any(axis=0)
+def _gaps(statistics: Values) -> Gaps:
+    num_samples, num_epochs = statistics[TARGET_PROB].shape
+    missing = np.zeros((num_samples, num_epochs), dtype=bool)
+    for array in statistics.values():
+        gone = np.isnan(array)
+        missing[:, num_epochs - array.shape[1] :] |= gone if gone.ndim == 2 else gone.any(axis=2)
     return Gaps(missing.sum(axis=1), missing.argmax(axis=1))

@@ -13,12 +13,13 @@ import ray
 from numpy.typing import NDArray
 
 from dualprune.core.config import Config
+from dualprune.core.plugins import make_score
 from dualprune.core.storage import fingerprint
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
-from dualprune.scores.score import SCORES, ScoreMethod
+from dualprune.scores.score import EpochScore
 from dualprune.stages.score.files import score_tables
-from dualprune.stages.score.stage import chosen_epochs, scored_blocks
+from dualprune.stages.score.stage import ScoreJob, chosen_epochs, scored_blocks
 
 COLUMNS = ["sample_id", "label", "position", "score", "mean_prob"]
 
@@ -28,20 +29,25 @@ class ScoreRequest:
     """What a score depends on: the method with its parameters, the epochs used, what to do with NaN."""
 
     method: str
-    built: ScoreMethod
+    built: EpochScore
     epochs: int | None
     on_nan: str
+    mean_epochs: int | None = None
 
     @classmethod
     def of(cls, config: Config) -> ScoreRequest:
         """Return what `config` selects by."""
         name = config.select_score
-        return cls(name, SCORES[name].from_config(config.score), config.score.epochs, config.score.on_nan)
+        built = make_score(config, name)
+        if not isinstance(built, EpochScore):
+            raise ConfigError(f"select.score: {name} is no score of recorded epochs, which is what a sweep can vary")
+        return cls(name, built, config.score.epochs, config.score.on_nan, config.mean_epochs)
 
     @property
     def key(self) -> str:
         """Equal for equal scores."""
-        return fingerprint([self.method, self.built.parameters, self.epochs, self.on_nan])
+        options = self.built.options.model_dump(mode="json")
+        return fingerprint([self.method, options, self.epochs, self.on_nan, self.mean_epochs])
 
 
 def compute_scores(run: str, excluded: NDArray[np.int64] | None, request: ScoreRequest) -> pa.Table:
@@ -51,11 +57,11 @@ def compute_scores(run: str, excluded: NDArray[np.int64] | None, request: ScoreR
     """
     store = DynamicsStore(run)
     epochs = chosen_epochs(store, request.epochs)
-    methods = {request.method: request.built}
+    job = ScoreJob(run, {request.method: request.built}, epochs, request.on_nan, request.mean_epochs)
     tables = [
         score_tables(block, bucket, epochs, request.on_nan)[request.method]
         for bucket in range(store.num_buckets)
-        for block in scored_blocks(store, bucket, methods, epochs)
+        for block in scored_blocks(store, bucket, job)
     ]
     table = pa.concat_tables(tables).select(COLUMNS)
     if excluded is not None:
@@ -63,11 +69,11 @@ def compute_scores(run: str, excluded: NDArray[np.int64] | None, request: ScoreR
     return table.combine_chunks()
 
 
-def check_methods(run: str, methods: Sequence[str]) -> None:
+def check_methods(run: str, config: Config, methods: Sequence[str]) -> None:
     """Raise a ConfigError where a method needs a statistic that the run has not recorded."""
     recorded = DynamicsStore(run).columns
     for name in methods:
-        missing = [column for column in SCORES[name].requires if column not in recorded]
+        missing = [column for column in make_score(config, name).reads if column not in recorded]
         if missing:
             raise ConfigError(
                 f"select.score: {name} needs the statistic {missing[0]!r}, and {run} has recorded: "

@@ -14,7 +14,7 @@ from dualprune.core.config import Config, EvaluateConfig, ScoreConfig, SelectCon
 from dualprune.core.config_file import make_config
 from dualprune.core.families import FAMILIES
 from dualprune.core.flat_keys import put, space_keys
-from dualprune.core.plugins import plugin_class, registry
+from dualprune.core.plugins import make_score, plugin_class, registry
 from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.errors import ConfigError
@@ -127,8 +127,7 @@ def parse_space(config: Config) -> Space:
         space[key] = _domain(key, written)
     check_windows(config, space, config.record.epochs)
     # Others stay where a window fits into the epochs.
-    usual = {"score.window": min, "score.epochs": max}
-    middle = {key: usual.get(key, lambda v: v[0])(domain.extremes) for key, domain in space.items()}
+    middle = {key: _easiest(key, domain) for key, domain in space.items()}
     for key, domain in space.items():
         for value in domain.extremes:
             try:
@@ -136,6 +135,16 @@ def parse_space(config: Config) -> Space:
             except ConfigError as error:
                 raise ConfigError(f"config.tune.space.{key}: {value!r} cannot be used: {error}") from None
     return space
+
+
+def _easiest(key: str, domain: Domain) -> Any:
+    if key == "score.epochs":
+        return max(domain.extremes)
+    return min(domain.extremes) if _is_window(key) else domain.extremes[0]
+
+
+def _is_window(key: str) -> bool:
+    return key.startswith("score.options.") and key.endswith(".window")
 
 
 def config_at(config: Config, point: Mapping[str, Any]) -> Config:
@@ -235,10 +244,11 @@ def check_windows(config: Config, space: Space, recorded: int) -> None:
                 f"config.tune.space.score.epochs: {longest} is more than the {recorded} epochs that are recorded "
                 "(record.epochs, or where record.stop ended them)"
             )
-    windows = space["score.window"].extremes if "score.window" in space else (config.score.window,)
+    searched = [value for key in space if _is_window(key) for value in space[key].extremes]
+    windows = searched or [getattr(make_score(config, config.select_score), "min_epochs", 1)]
     epochs = space["score.epochs"].extremes if "score.epochs" in space else (config.score.epochs or recorded,)
     if max(windows) > min(epochs):
         raise ConfigError(
-            f"config.tune.space: a score.window of {max(windows)} epochs does not fit into score.epochs of "
+            f"config.tune.space: a window of {max(windows)} epochs does not fit into score.epochs of "
             f"{min(epochs)}; each value of the one must fit into each of the other"
         )

@@ -50,7 +50,7 @@ def run_tune(
     store = DynamicsStore(run)
     # Recording may have stopped before record.epochs.
     check_windows(config, space, len(store.epochs))
-    check_methods(str(run.root.address), _methods(config, space))
+    check_methods(str(run.root.address), config, _methods(config, space))
     inputs = [run.require("index", "record")["fingerprint"], run.require("record", "record")["fingerprint"]]
     settings = {**_identity(config), "recorded_epochs": len(store.epochs)}
     log = _prepare(run, settings, inputs, resume, force)

@@ -13,14 +13,17 @@ from dualprune.core.config import Config
 from dualprune.core.config_file import make_config
 from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory
+from dualprune.dynamics.blocks import read_epoch
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.report import facts
 from dualprune.scores import dual_and_mean
+from dualprune.scores.score import complete
 from dualprune.selection.engine.drawing import DrawRules
 from dualprune.selection.stability import measured_select, movement, snapshot
 from dualprune.stages.record.stability_watch import StabilityWatch
 from dualprune.stages.record.stage import enough_recorded
 from dualprune.stages.score.running import RunningScores
+from dualprune.training.collectives import owned_buckets
 from tests.conftest import MakeDynamics
 from tests.training.processes import run_on_ranks
 
@@ -47,15 +50,16 @@ def settings(**stable: Any) -> Config:
 def watch_rank(rank: int, folder: str, config: Config, expected: int | None) -> None:
     """Follow the epochs of the store, until the scores have settled."""
     store = DynamicsStore(folder)
-    scores = RunningScores.from_config(config, store.index, store.columns)
-    assert scores is not None
+    [scores] = RunningScores.from_config(config, store.index, store.columns)
     watch = StabilityWatch(store.run, config, store.index, scores)
     for epoch in store.epochs:
-        scores.replay(store, epoch)
-        watch.after(epoch)
-        if watch.settled is not None:
+        for bucket in owned_buckets(store.index):
+            values = read_epoch(store, bucket, scores.reads, epoch)
+            scores.update(epoch, bucket, values, complete(values))
+        watch.committed(epoch)
+        if watch.stopped_after is not None:
             break
-    assert watch.settled == expected
+    assert watch.stopped_after == expected
 
 
 def measured(run: RunDirectory) -> dict[str, Any]:

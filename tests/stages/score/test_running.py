@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +17,14 @@ from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.statistics import Forward, make_statistics
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.errors import DataError
-from dualprune.scores import Accumulator, Scored, ScoreMethod
-from dualprune.stages.score.files import read_scores, score_methods
+from dualprune.scores import Accumulator, EpochScore
+from dualprune.scores.score import Values
+from dualprune.stages.score.files import read_scores
+from dualprune.stages.score.methods import epoch_scores, score_methods
 from dualprune.stages.score.running import RunningScores
 from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 from dualprune.training.recorder import EpochRecorder
@@ -61,18 +62,17 @@ def record_rank(
     run = RunDirectory(folder)
     index = make_index(run)
     writer = DynamicsWriter(run.dynamics, index, ("target_prob",), "x")
-    scores = RunningScores.from_config(config, index, ["target_prob"])
-    assert scores is not None
-    recorder = EpochRecorder(writer, capacity=8, device=torch.device("cpu"), scores=scores)
-    for epoch in range(first):
-        recorder.replay(DynamicsStore(run), epoch)
+    [scores] = RunningScores.from_config(config, index, ["target_prob"])
+    statistics = make_statistics(["target_prob"])
+    recorder = EpochRecorder(writer, statistics, capacity=8, device=torch.device("cpu"), listeners=[scores])
+    recorder.resume(DynamicsStore(run), first)
     for epoch in range(first, last):
         order = torch.randperm(NUM_SAMPLES, generator=torch.Generator().manual_seed(epoch))[rank::world_size]
         order = order[order != NEVER_SEEN]
         if epoch == gap[0]:
             order = order[order != gap[1]]
         for chunk in order.split(10):
-            recorder.record(chunk, LOGITS[epoch, chunk], chunk % 3)
+            recorder.record(chunk, Forward(logits=LOGITS[epoch, chunk], targets=chunk % 3))
         recorder.end_epoch(epoch)
     recorder.close()
     return scores.write(run, config, last) if last == NUM_EPOCHS else None
@@ -94,7 +94,13 @@ def copy_without_scores(folder: Path, to: Path) -> RunDirectory:
 
 def assert_same_as_offline(folder: Path, config: Config) -> None:
     offline = copy_without_scores(folder, folder.with_name("offline"))
-    job = ScoreJob(str(offline.root), score_methods(config), range(NUM_EPOCHS), config.score.on_nan)
+    job = ScoreJob(
+        str(offline.root),
+        epoch_scores(score_methods(config)),
+        range(NUM_EPOCHS),
+        config.score.on_nan,
+        config.mean_epochs,
+    )
     for bucket in range(NUM_BUCKETS):
         score_bucket(job, bucket)
         file = bucket_name(bucket)
@@ -144,38 +150,22 @@ def test_a_file_that_is_gone_is_named_when_recording_goes_on(tmp_path: Path) -> 
 
 def test_where_no_scores_are_kept(tmp_path: Path) -> None:
     index = make_index(RunDirectory(tmp_path))
-    kept = RunningScores.from_config(settings(), index, ["target_prob"])
-    assert kept is not None
-    assert RunningScores.from_config(settings(epochs=5), index, ["target_prob"]) is None
-    assert RunningScores.from_config(settings(), index, ["loss"]) is None
+    [kept] = RunningScores.from_config(settings(), index, ["target_prob"])
+    assert RunningScores.from_config(settings(epochs=5), index, ["target_prob"]) == []
+    assert RunningScores.from_config(settings(), index, ["loss"]) == []
     off = make_config({"record": {"online": False}})
-    assert RunningScores.from_config(off, index, ["target_prob"]) is None
+    assert RunningScores.from_config(off, index, ["target_prob"]) == []
     # Fewer epochs than a window, or another number than was asked for: that is for the score stage to say.
     assert not kept.write(RunDirectory(tmp_path), settings(), 2)
     assert not kept.write(RunDirectory(tmp_path), settings(epochs=5), 6)
     assert not (tmp_path / "scores").exists()
 
 
-@dataclass(frozen=True)
-class MeanLoss(ScoreMethod):
-    """A method that reads another statistic and has no mean probability."""
+class MeanLoss(EpochScore):
+    """A method that reads another statistic, and has no form of its own for all epochs at once."""
 
     name = "mean_loss"
-    requires = ("loss",)
-
-    @classmethod
-    def from_config(cls, config: Any) -> MeanLoss:
-        return cls()
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        return {}
-
-    def score(self, statistics: Mapping[str, np.ndarray]) -> Scored:
-        accumulator = self.accumulator(len(statistics["loss"]))
-        for loss in statistics["loss"].T:
-            accumulator.update({"loss": loss})
-        return accumulator.result()
+    reads = ("loss",)
 
     def accumulator(self, num_samples: int) -> Accumulator:
         return _Sum(num_samples)
@@ -185,12 +175,13 @@ class _Sum(Accumulator):
     def __init__(self, num_samples: int) -> None:
         self.total, self.num_epochs = np.zeros(num_samples), 0
 
-    def update(self, statistics: Mapping[str, np.ndarray]) -> None:
-        self.total += statistics["loss"]
+    def update(self, epoch: int, values: Values, seen: np.ndarray) -> None:
+        assert epoch == self.num_epochs
+        self.total += values["loss"]
         self.num_epochs += 1
 
-    def result(self) -> Scored:
-        return Scored(self.total / self.num_epochs)
+    def result(self) -> np.ndarray:
+        return self.total / self.num_epochs
 
 
 @pytest.mark.parametrize("block_rows", [5, 1000])
@@ -200,11 +191,12 @@ def test_a_method_of_another_statistic_in_any_blocks(tmp_path: Path, block_rows:
     columns = ("target_prob", "loss")
     writer = DynamicsWriter(run.dynamics, index, columns, "x")
     methods = {"mean_loss": MeanLoss()}
-    scores = RunningScores(index, methods, block_rows)
-    recorder = EpochRecorder(writer, capacity=200, device=torch.device("cpu"), scores=scores)
+    scores = RunningScores(index, methods, block_rows=block_rows)
+    statistics = make_statistics(columns)
+    recorder = EpochRecorder(writer, statistics, capacity=200, device=torch.device("cpu"), listeners=[scores])
     positions = torch.arange(NUM_SAMPLES)
     for epoch in range(NUM_EPOCHS):
-        recorder.record(positions, LOGITS[epoch], positions % 3)
+        recorder.record(positions, Forward(logits=LOGITS[epoch], targets=positions % 3))
         recorder.end_epoch(epoch)
     recorder.close()
     assert scores.write(run, settings(), NUM_EPOCHS)

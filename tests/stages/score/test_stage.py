@@ -60,7 +60,7 @@ def test_epochs_of_two_configurations(make_dynamics: MakeDynamics) -> None:
 
 
 def job(run: RunDirectory, on_nan: str = "raise") -> ScoreJob:
-    return ScoreJob(run.root.address, {"dual": Dual(window=3)}, range(5), on_nan)
+    return ScoreJob(run.root.address, {"dual": Dual(Dual.Options(window=3))}, range(5), on_nan)
 
 
 def test_a_file_that_is_cut_off_is_named_with_its_epoch(make_dynamics: MakeDynamics) -> None:
@@ -87,7 +87,12 @@ def test_several_methods_share_one_read(make_dynamics: MakeDynamics, monkeypatch
     opened: list[str] = []
     open_input = Location.open_input
     monkeypatch.setattr(Location, "open_input", lambda self: opened.append(self.address) or open_input(self))
-    both = ScoreJob(run.root.address, {"dual": Dual(window=3), "longer": Dual(window=5)}, range(5), "raise")
+    both = ScoreJob(
+        run.root.address,
+        {"dual": Dual(Dual.Options(window=3)), "longer": Dual(Dual.Options(window=5))},
+        range(5),
+        "raise",
+    )
     assert {name: found.num_samples for name, found in score_bucket(both, 0).items()} == dict.fromkeys(both.methods, 12)
     assert len(opened) == len(set(opened)) == 6  # the index and five epochs
     for name, window in (("dual", 3), ("longer", 5)):

@@ -13,7 +13,7 @@ from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.selection.engine.survey import survey
-from dualprune.stages.score.files import score_methods
+from dualprune.stages.score.methods import epoch_scores, score_methods
 from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 from dualprune.stages.score.surveys import ALL, NUM_HARDEST, READS, SURVEY, known_survey
 from dualprune.stages.select.bucketed import Scores
@@ -91,7 +91,9 @@ def test_buckets_of_an_interrupted_scoring_keep_theirs(
     with pytest.raises(KeyboardInterrupt):
         run_score(run, config)
     monkeypatch.undo()
-    job = partial(score_bucket, ScoreJob(str(run.root.address), score_methods(config), store.epochs, "raise"))
+    job = partial(
+        score_bucket, ScoreJob(str(run.root.address), epoch_scores(score_methods(config)), store.epochs, "raise")
+    )
     assert job(0)["dual"].num_samples == 1800
     run_score(run, config)
     files = [r.scores("dual") / SURVEY for r in (run, whole)]

@@ -74,9 +74,9 @@ def test_each_score_is_computed_once(ray_cluster: None, tmp_path: Path) -> None:
 
 def test_a_method_whose_statistic_is_not_recorded(make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_dynamics(PROB)
-    check_methods(str(run), ["dual"])
-    monkeypatch.setattr(SCORES["dual"], "requires", ("target_prob", "margin"))
+    check_methods(str(run), settings(), ["dual"])
+    monkeypatch.setattr(SCORES["dual"], "reads", ("target_prob", "margin"))
     with pytest.raises(
         ConfigError, match=r"select.score: dual needs the statistic 'margin', and .* has recorded: target"
     ):
-        check_methods(str(run), ["dual"])
+        check_methods(str(run), settings(), ["dual"])

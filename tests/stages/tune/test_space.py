@@ -30,7 +30,7 @@ def test_every_kind_is_a_domain_and_a_point_of_it_a_configuration() -> None:
             }
         )
     )
-    assert space["score.window"].listed == (3, 4, 5, 6)
+    assert space["score.options.dual.window"].listed == (3, 4, 5, 6)
     assert space["score.epochs"].listed == (6, 9, 12)
     assert space["select.options.beta.c_d"].listed is None
     base = settings({"select.c_d": {"uniform": [1, 12]}}, select={"name": "mine"})
@@ -38,7 +38,7 @@ def test_every_kind_is_a_domain_and_a_point_of_it_a_configuration() -> None:
         config = config_at(base, point)
         assert config.select.options["beta"]["c_d"] == point["select.options.beta.c_d"]
         assert 4 <= config.select.options["beta"]["concentration"] <= 64
-        assert config.score.window == point["score.window"]
+        assert config.score.options["dual"]["window"] == point["score.options.dual.window"]
         assert config.score.epochs in (6, 9, 12)
         assert config.select.balance.quota == point["select.balance.quota"]
         assert config.select.name is None
@@ -64,7 +64,7 @@ def test_a_grid_is_every_combination() -> None:
     space = parse_space(settings({"score.window": {"int": [3, 5]}, "select.ratio": {"grid": [0.3, 0.7]}}))
     points = grid_points(space)
     assert len(points) == 6
-    assert {"score.window": 4, "select.ratio": 0.7} in points
+    assert {"score.options.dual.window": 4, "select.ratio": 0.7} in points
     with pytest.raises(
         ConfigError, match=r"tune.space.select.options.beta.c_d: a grid search cannot go through .* uniform"
     ):
@@ -81,7 +81,7 @@ def test_a_grid_is_every_combination() -> None:
         ({"record.epochs": {"int": [3, 9]}}, "search score.epochs"),
         ({"score.methods": {"choice": ["dual"]}}, "search select.score"),
         ({"select.seed": {"int": [0, 9]}}, "tune.seeds"),
-        ({"evaluate.seeds": {"int": [1, 9]}}, "only evaluate.epochs, batch_size and budget"),
+        ({"evaluate.seeds": {"int": [1, 9]}}, "only evaluate.epochs, steps, batch_size and budget"),
         ({"select.c_d": {"unifrom": [1, 2]}}, r"c_d.unifrom: unknown kind; .*did you mean 'uniform'"),
         ({"select.c_d": {"uniform": [1, 2], "choice": [3]}}, "has 2 kinds"),
         ({"select.c_d": {"uniform": [2, 1]}}, "the low end is not below the high end"),
@@ -94,13 +94,13 @@ def test_a_grid_is_every_combination() -> None:
         ({"select.ratio": {"choice": [[0.3], 0.5]}}, "a list or a mapping"),
         ({"select.ratio": {"choice": [0.3, 1.2]}}, r"select.ratio: 1.2 cannot be used: .* 1.2 is not in"),
         ({"select.ratio": {"uniform": [-0.1, 0.5]}}, r"-0.1 cannot be used"),
-        ({"score.window": {"uniform": [3, 6]}}, "cannot be used: config.score.window: 4.1"),
+        ({"score.window": {"uniform": [3, 6]}}, r"cannot be used: config.score.options.dual.window: 4.1"),
         ({"select.method": {"choice": ["beta", "gamma"]}}, "'gamma' cannot be used: config.select.method: unknown"),
         ({"score.epochs": {"int": [10, 13]}}, "score.epochs: 13 is more than the 12 epochs that are recorded"),
-        ({"score.window": {"int": [3, 13]}}, "score.window of 13 epochs does not fit into score.epochs of 12"),
+        ({"score.window": {"int": [3, 13]}}, "window of 13 epochs does not fit into score.epochs of 12"),
         (
             {"score.window": {"choice": [3, 8]}, "score.epochs": {"choice": [6, 12]}},
-            "score.window of 8 epochs does not fit into score.epochs of 6",
+            "window of 8 epochs does not fit into score.epochs of 6",
         ),
     ],
 )  # fmt: skip

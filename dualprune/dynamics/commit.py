@@ -1,0 +1,81 @@
+"""When an epoch counts: its commit record, `dynamics/epoch=0012/_commit.json`, exists.
+
+Write    Every rank writes the files of its buckets. When all are whole, rank 0 writes the record, atomically and last;
+         it names each file with its rows, bytes and checksum.
+Read     Readers look at committed epochs alone. A folder without a record is a write that was under way.
+Discard  A restart deletes what has no record, and whatever follows the epoch that it resumes after. The record goes
+         first: no reader may find a committed epoch without its files.
+Fence    `fence` is the fencing number of the writer's lease, which grows with every writer; null where leases have no
+         number. It is a fact about who wrote the epoch, and part of no fingerprint.
+
+Records before version 2 have neither `version` nor `fence`; everything else means the same.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from dualprune.core.storage import FileRecord, Location
+from dualprune.dynamics.layout import epoch_name, epoch_number
+from dualprune.errors import RunError
+
+COMMIT = "_commit.json"
+VERSION = 2
+
+
+def write_commit(
+    dynamics: Location,
+    epoch: int,
+    files: Sequence[FileRecord],
+    *,
+    columns: Sequence[str],
+    fingerprint: str,
+    fence: int | None = None,
+) -> None:
+    """Declare an epoch complete: from now on it counts. `fingerprint` stands for the configuration that trained it."""
+    (dynamics / epoch_name(epoch) / COMMIT).write_json(
+        {
+            "version": VERSION,
+            "epoch": epoch,
+            "rows": sum(file.rows for file in files),
+            "columns": list(columns),
+            "fingerprint": fingerprint,
+            "fence": fence,
+            "written_at": time.time(),
+            "files": [file.to_json() for file in sorted(files, key=lambda file: file.name)],
+        }
+    )
+
+
+def read_commits(dynamics: Location) -> dict[int, dict[str, Any]]:
+    """Return the commit records by epoch, ascending; a RunError where a newer version of dualprune wrote one."""
+    commits = {}
+    for folder in dynamics.children():
+        if folder.name.startswith("epoch=") and (folder / COMMIT).exists():
+            commits[epoch_number(folder.name)] = _read(folder / COMMIT)
+    return dict(sorted(commits.items()))
+
+
+def has_commits(dynamics: Location) -> bool:
+    """Return whether any epoch counts."""
+    return any((folder / COMMIT).exists() for folder in dynamics.children())
+
+
+def discard_from(dynamics: Location, epoch: int) -> None:
+    """Delete every epoch from `epoch` on, and those before it that have no commit record."""
+    for folder in dynamics.children():
+        if folder.name.startswith("epoch=") and (epoch_number(folder.name) >= epoch or not (folder / COMMIT).exists()):
+            (folder / COMMIT).delete()
+            folder.delete()
+
+
+def _read(place: Location) -> dict[str, Any]:
+    record: dict[str, Any] = {"version": 1, "fence": None} | place.read_json()
+    if record["version"] > VERSION:
+        raise RunError(
+            f"{place} is a commit record of version {record['version']}, and this dualprune reads up to {VERSION}; "
+            "upgrade it"
+        )
+    return record

@@ -1,0 +1,78 @@
+"""The mean probability of the target class, μ: the one definition of it; every score file has it beside the score."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualprune.core.compiled import compiled
+from dualprune.scores.score import Accumulator, Values
+
+TARGET_PROB = "target_prob"
+# Samples whose sums stay in the nearest cache while the epochs pass by.
+TILE = 4096
+
+
+def mean_prob(target_prob: Any, epochs: int | None = None, *, num_threads: int = 1) -> Any:
+    """Return the mean of target_prob [n, T] over its first `epochs` epochs, or over all: float64 [n].
+
+    Values are added in the order of the epochs, in double precision, so that `MeanProb` has the same bits. A torch
+    tensor yields a tensor on the same device. NaN where a value is.
+    """
+    used = target_prob[:, :epochs]
+    if type(target_prob).__module__.partition(".")[0] == "torch":
+        torch = sys.modules["torch"]
+        total = torch.zeros(len(used), dtype=torch.float64, device=used.device)
+        for epoch in used.detach().T:
+            total += epoch
+        return total / used.shape[1]
+    used = np.asarray(used)
+    if used.dtype not in (np.float32, np.float64):
+        used = used.astype(np.float32 if used.dtype == np.float16 else np.float64)
+    total = np.zeros(len(used))
+    share = max(1, -(-len(used) // (TILE * num_threads))) * TILE
+    starts = range(0, len(used), share)
+    if len(starts) <= 1:
+        _add_epochs(used.T, 0, len(used), total)
+    else:
+        with ThreadPoolExecutor(num_threads) as pool:
+            list(pool.map(lambda start: _add_epochs(used.T, start, min(start + share, len(used)), total), starts))
+    return total / used.shape[1]
+
+
+@compiled
+def _add_epochs(
+    prob_TN: NDArray[np.floating],  # noqa: N803
+    start: int,
+    stop: int,
+    total: NDArray[np.float64],
+) -> None:
+    """Add the epochs of the samples start … stop-1 to total [N], one epoch after the other."""
+    for first in range(start, stop, TILE):
+        last = min(first + TILE, stop)
+        for epoch in range(prob_TN.shape[0]):
+            for i in range(first, last):
+                total[i] += prob_TN[epoch, i]
+
+
+class MeanProb(Accumulator):
+    """`mean_prob` one epoch at a time: 8 bytes per sample."""
+
+    def __init__(self, num_samples: int, epochs: int | None = None) -> None:
+        self._epochs = epochs
+        self.num_epochs = 0
+        self.total = np.zeros(num_samples)
+
+    def update(self, epoch: int, values: Values, seen: NDArray[np.bool_]) -> None:
+        """Add the epoch's `target_prob`, where it is among the first `epochs`."""
+        if self._epochs is None or self.num_epochs < self._epochs:
+            self.total += values[TARGET_PROB]
+            self.num_epochs += 1
+
+    def result(self) -> NDArray[np.float64]:
+        """Return the mean over the epochs so far."""
+        return self.total / self.num_epochs

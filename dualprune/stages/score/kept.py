@@ -1,0 +1,57 @@
+"""Scores of statistics that are not stored: taken from the state that recording kept after its last epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from dualprune.dynamics.blocks import read_blocks
+from dualprune.dynamics.state import below, read_state
+from dualprune.dynamics.statistics import STATISTICS
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.errors import ConfigError
+from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
+from dualprune.scores.score import ScoreMethod
+from dualprune.stages.score.files import ScoredBlock
+
+if TYPE_CHECKING:
+    from dualprune.stages.score.stage import ScoreJob
+
+
+def unstored(names: Collection[str]) -> list[str]:
+    """Return those of the statistics that are never in the store."""
+    return [name for name in names if name in STATISTICS and not STATISTICS[name].stored]
+
+
+def is_kept(method: ScoreMethod) -> bool:
+    """Return whether a method's scores can only be those after the last recorded epoch."""
+    return bool(unstored(method.reads))
+
+
+def check_kept(store: DynamicsStore, job: ScoreJob) -> None:
+    """Raise a ConfigError where the scores are to be of fewer epochs than were recorded."""
+    if len(job.epochs) < len(store.epochs):
+        name = next(iter(job.methods))
+        raise ConfigError(
+            f"score.epochs: {name} reads {unstored(job.methods[name].reads)[0]}, of which only the state after all "
+            f"{len(store.epochs)} epochs is kept; it has no scores of the first {len(job.epochs)}"
+        )
+
+
+def kept_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[ScoredBlock]:
+    """Yield a bucket's blocks of samples with the scores of the kept state, in position order.
+
+    Raises:
+        ConfigError: a method had other options while recording.
+        DataError: the state is missing or damaged.
+    """
+    # Imported here, as it loads torch.
+    from dualprune.stages.score.running import RunningScores
+
+    scores = RunningScores(store.index, job.methods, buckets=[bucket])
+    state = read_state(store.location, job.epochs[-1], f"bucket={bucket:05d}")
+    scores.load_state_dict(bucket, below(state, RunningScores.name))
+    recorded = read_blocks(store, bucket, [TARGET_PROB], job.epochs)
+    for block, known in zip(scores.blocks(bucket, list(job.methods)), recorded, strict=True):
+        yield replace(block, mean_prob=mean_prob(known.statistics[TARGET_PROB], job.mean_epochs))

@@ -1,0 +1,110 @@
+"""Begins and ends the stage of each score method: `score.NAME`, with the manifest and the record of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from dualprune.core.config import Config
+from dualprune.core.identity import options_identity
+from dualprune.core.run import RunDirectory, Stage
+from dualprune.core.storage import Location
+from dualprune.dynamics.blocks import NUM_THREADS
+from dualprune.dynamics.commit import COMMIT
+from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.store import DynamicsStore, first_epoch
+from dualprune.errors import ConfigError
+from dualprune.scores.score import EpochScore, ScoreMethod
+from dualprune.selection.engine.survey import Survey
+from dualprune.stages.inputs import score_inputs
+from dualprune.stages.score.surveys import SURVEY, write_survey
+
+STARTED = "_started.json"
+
+
+def begin_stages(
+    stack: ExitStack,
+    run: RunDirectory,
+    config: Config,
+    store: DynamicsStore,
+    epochs: Sequence[int],
+    methods: Mapping[str, ScoreMethod],
+    *,
+    inputs: Mapping[str, Sequence[str]] | None = None,
+    force: bool = False,
+) -> dict[str, Stage]:
+    """Enter the stage of each method on `stack`, and return those that have work to do, their folders prepared.
+
+    `inputs` are fingerprints of what a method reads beside the recorded epochs, by its name.
+    """
+    recorded = score_inputs(store, epochs)
+    todo = {}
+    for name, method in methods.items():
+        if isinstance(method, EpochScore):
+            _check_epochs(name, method, epochs)
+        settings: dict[str, Any] = {
+            "options": options_identity("score method", name, method.options.model_dump(mode="json")),
+            "epochs": len(epochs),
+            "on_nan": config.score.on_nan,
+        }
+        if config.mean_epochs is not None and config.mean_epochs < len(epochs):
+            settings["mean_epochs"] = config.mean_epochs
+        read = [*recorded, *(inputs or {}).get(name, ())]
+        stage = stack.enter_context(run.stage(f"score.{name}", settings, read, force=force))
+        if not stage.done:
+            todo[name] = stage
+            _prepare(run.scores(name), stage.fingerprint, force)
+    return todo
+
+
+def _check_epochs(name: str, method: EpochScore, epochs: Sequence[int]) -> None:
+    first = max((first_epoch(statistic) for statistic in method.reads), default=0)
+    usable = sum(epoch >= first for epoch in epochs)
+    if usable < method.min_epochs:
+        raise ConfigError(
+            f"{name}: {usable} recorded epochs are fewer than the {method.min_epochs} that it needs; "
+            f"record more epochs (record.epochs), or set options by which fewer are enough (score.options.{name})"
+        )
+
+
+def _prepare(folder: Location, stage_fingerprint: str, force: bool) -> None:
+    started = folder / STARTED
+    # Buckets that an interrupted run of the same settings finished are kept.
+    if force or not started.exists() or started.read_json() != stage_fingerprint:
+        folder.delete()
+        started.write_json(stage_fingerprint)
+
+
+def commit_stages(
+    run: RunDirectory,
+    store: DynamicsStore,
+    epochs: Sequence[int],
+    methods: Mapping[str, ScoreMethod],
+    stages: Mapping[str, Stage],
+    surveys: Mapping[str, Survey],
+) -> None:
+    """Declare the files of each stage complete, leave what was seen of all of them, and fill its summary."""
+    for name, stage in stages.items():
+        files = [run.scores(name) / bucket_name(bucket) for bucket in range(store.num_buckets)]
+        with ThreadPoolExecutor(NUM_THREADS) as pool:
+            rows = list(pool.map(_num_rows, files))
+        write_survey(surveys[name], run.scores(name) / SURVEY)
+        (run.scores(name) / COMMIT).write_json(
+            {
+                "fingerprint": stage.fingerprint,
+                "method": name,
+                "parameters": methods[name].options.model_dump(mode="json"),
+                "epochs": len(epochs),
+                "files": [{"name": file.name, "rows": count} for file, count in zip(files, rows, strict=True)],
+            }
+        )
+        stage.summary = {"samples": sum(rows), "left_out": store.num_samples - sum(rows)}
+
+
+def _num_rows(file: Location) -> int:
+    with file.open_input() as stream:
+        return int(pq.ParquetFile(stream).metadata.num_rows)

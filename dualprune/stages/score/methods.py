@@ -1,0 +1,66 @@
+"""The score methods that a configuration names, and what they read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from dualprune.core.config import Config
+from dualprune.core.plugins import make_score
+from dualprune.errors import ConfigError
+from dualprune.scores.mean_prob import TARGET_PROB
+from dualprune.scores.score import ColumnScore, EpochScore, ScoreMethod
+
+# What a ColumnScore reads from the scores of another method.
+SCORE = "score:"
+
+
+def score_methods(config: Config) -> dict[str, ScoreMethod]:
+    """Return the score methods to compute by name, each after those whose scores it reads.
+
+    They are those of `score.methods`, the one of `select.score`, and those that these read.
+    """
+    methods: dict[str, ScoreMethod] = {}
+
+    def add(name: str, path: tuple[str, ...]) -> None:
+        if name in path:
+            raise ConfigError(f"score.methods: {' reads '.join([*path, name])}: a score cannot depend on itself")
+        if name in methods:
+            return
+        method: ScoreMethod = make_score(config, name)
+        for read in scores_read(method):
+            add(read, (*path, name))
+        methods[name] = method
+
+    for name in [*config.score.methods, config.select_score]:
+        add(name, ())
+    return methods
+
+
+def scores_read(method: ScoreMethod) -> list[str]:
+    """Return the names of the methods whose scores a method reads."""
+    return [name.removeprefix(SCORE) for name in method.reads if name.startswith(SCORE)]
+
+
+def epoch_scores(methods: Mapping[str, ScoreMethod]) -> dict[str, EpochScore]:
+    """Return those of the methods that read recorded epochs."""
+    return {name: method for name, method in methods.items() if isinstance(method, EpochScore)}
+
+
+def column_scores(methods: Mapping[str, ScoreMethod]) -> dict[str, ColumnScore]:
+    """Return those of the methods that read columns."""
+    return {name: method for name, method in methods.items() if isinstance(method, ColumnScore)}
+
+
+def statistics_read(methods: Mapping[str, ScoreMethod]) -> tuple[str, ...]:
+    """Return the statistics that scoring by these methods reads; every score file has the mean of `target_prob`."""
+    return _union((TARGET_PROB,), *(method.reads for method in epoch_scores(methods).values()))
+
+
+def columns_read(methods: Mapping[str, ScoreMethod]) -> tuple[str, ...]:
+    """Return the columns of the run that scoring by these methods reads."""
+    names = _union(*(method.reads for method in column_scores(methods).values()))
+    return tuple(name for name in names if not name.startswith(SCORE))
+
+
+def _union(*names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for some in names for name in some))
