@@ -15,6 +15,9 @@ from pathlib import Path
 from dualprune.core.storage import Location
 from dualprune.errors import RunBusyError, RunError
 
+# The only files of a run directory that are there before its first stage.
+LOCK = ".lock"
+LEASE = "_lease.json"
 LEASE_S = 90.0
 RENEW_S = 20.0
 # Two writers that start together both find no lease; after this time one of them sees the other's.
@@ -44,7 +47,7 @@ def _flock(root: Location) -> Iterator[None]:
     folder = Path(root.address)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = (folder / ".lock").open("a+")
+        lock = (folder / LOCK).open("a+")
     except OSError as error:
         raise RunError(f"run directory {root} cannot be written: {error}; choose another") from None
     # The kernel frees the lock however the process ends, so no stale lock is left behind.
@@ -67,7 +70,7 @@ def _flock(root: Location) -> Iterator[None]:
 
 @contextmanager
 def _lease(root: Location) -> Iterator[None]:
-    place = root / "_lease.json"
+    place = root / LEASE
     owner = uuid.uuid4().hex
     stop = threading.Event()
 

@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.arguments import check_choice
+from dualprune.core.own_folder import replaced
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import RunError
-from dualprune.exchange.room import make_room, marked_npz, marked_table
+from dualprune.exchange.room import check_export, marked_npz
 
 Form = Literal["wide", "long"]
 
@@ -53,13 +54,14 @@ def export_dynamics(
     if place.exists():
         if not force:
             raise RunError(f"{place} exists; export to another place, or pass force=True to replace it")
-        make_room(place)
+        check_export(place, store.run)
     if place.name.endswith(".npz"):
         _write_arrays(store, names, place)
         return store.num_samples
-    work = partial(_write_bucket, str(store.run.root.address), names, place, form)
-    for _ in over_buckets(work, range(store.num_buckets), title="export"):
-        pass
+    with replaced(place, {"what": "dynamics", "run": str(store.run)}) as folder:
+        work = partial(_write_bucket, str(store.run.root.address), names, folder, form)
+        for _ in over_buckets(work, range(store.num_buckets), title="export"):
+            pass
     return store.num_samples
 
 
@@ -84,7 +86,7 @@ def _write_bucket(run: str, names: tuple[str, ...], folder: Location, form: Form
     with (folder / f"part-{bucket:05d}.parquet").table_writer(compression="zstd") as writer:
         for block in read_blocks(store, bucket, names, store.epochs):
             for table in tables(block, store.epochs):
-                writer.write(marked_table(table))
+                writer.write(table)
 
 
 def _wide(block: Block, epochs: list[int]) -> Iterator[pa.Table]:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import io
 import re
 import zipfile
-from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dualprune.core.lease import LEASE, LOCK
+from dualprune.core.own_folder import MARK as FOLDER_MARK
+from dualprune.core.own_folder import check_own
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.errors import DataError, RunError
 
 SOURCE = "imported"
-LOCKS = (".lock", "_lease.json")
-# In the metadata of each file of an export: without it, a file is somebody else's.
-MARK = b"dualprune.export"
+# The comment of the archive: without it, a .npz file is somebody else's.
+NPZ_MARK = b"dualprune.export"
 PART = re.compile(r"part-\d{5}\.parquet")
 
 
@@ -31,7 +30,7 @@ def scratch_of(run: RunDirectory) -> Location:
 
 def check_apart(source: Location, run: RunDirectory) -> None:
     """Raise a DataError where the file or folder to import lies inside the run, or the run inside it."""
-    if _contains(run.root, source) or _contains(source, run.root):
+    if source.is_inside(run.root) or run.root.is_inside(source):
         raise DataError(f"{source} and the run directory {run} lie inside each other; import into a folder of its own")
 
 
@@ -39,9 +38,10 @@ def check_room(run: RunDirectory, force: bool) -> bool:
     """Return whether an import replaces a recording; a RunError where it must not, or may not without `force`."""
     if run.root.is_file():
         raise RunError(f"{run} is a file; import into a new folder")
-    manifests = run.manifests()
+    # A folder of the user's may be called `manifests`, too.
+    manifests = {key: body for key, body in run.manifests().items() if body.get("stage") == key}
     if not manifests and not (run.index / INDEX_FILE).exists():
-        others = [child.name for child in run.root.children() if child.name not in LOCKS]
+        others = [child.name for child in run.root.children() if child.name not in (LOCK, LEASE)]
         if others:
             raise RunError(
                 f"{run} is not a run directory and holds other things, such as {others[0]}; import into a new one"
@@ -56,26 +56,18 @@ def check_room(run: RunDirectory, force: bool) -> bool:
     return not is_unfinished_import
 
 
-def make_room(place: Location) -> None:
-    """Delete the parts of an earlier export; a RunError where anything else is there.
-
-    A .npz file stays, to be replaced in one step when the new one is whole.
-    """
-    if place.is_file():
-        if not place.name.endswith(".npz") or not _is_export(place, is_part=False):
+def check_export(place: Location, run: RunDirectory) -> None:
+    """Raise a RunError where something else than an export of ours would be replaced."""
+    if place.name.endswith(".npz"):
+        if not place.is_file() or not _is_marked_npz(place):
             raise RunError(f"{place} is not an export of dualprune, and is not replaced; export to another place")
         return
-    parts = place.children()
-    for part in parts:
-        if not _is_export(part, is_part=True):
-            raise RunError(f"{place} holds more than an export, such as {part.name}; export to a folder of its own")
-    for part in parts:
-        part.delete()
-
-
-def marked_table(table: pa.Table) -> pa.Table:
-    """Return a table whose file is known as a part of an export."""
-    return table.replace_schema_metadata({MARK: b"1"})
+    check_own(place, "to")
+    others = [child.name for child in place.children() if child.name != FOLDER_MARK and not PART.fullmatch(child.name)]
+    if others:
+        raise RunError(f"{place} holds more than an export, such as {others[0]}; export to a folder of its own")
+    if run.root.is_inside(place):
+        raise RunError(f"{place} holds the run directory {run}; export to a folder of its own")
 
 
 def marked_npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
@@ -83,29 +75,13 @@ def marked_npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     with zipfile.ZipFile(buffer, "a") as archive:
-        archive.comment = MARK
+        archive.comment = NPZ_MARK
     return buffer.getvalue()
 
 
-def _is_export(file: Location, is_part: bool) -> bool:
-    if not file.is_file() or (is_part and not PART.fullmatch(file.name)):
-        return False
+def _is_marked_npz(file: Location) -> bool:
     try:
-        with file.open_input() as stream:
-            if is_part:
-                return MARK in (pq.read_metadata(stream).metadata or {})
-            with zipfile.ZipFile(stream) as archive:
-                return archive.comment == MARK
-    except (OSError, pa.ArrowException, zipfile.BadZipFile):
+        with file.open_input() as stream, zipfile.ZipFile(stream) as archive:
+            return archive.comment == NPZ_MARK
+    except zipfile.BadZipFile:
         return False
-
-
-def _contains(outer: Location, inner: Location) -> bool:
-    """Return whether `inner` is `outer` or lies inside it."""
-    first, second = _plain(outer), _plain(inner)
-    return second == first or second.startswith(first.rstrip("/") + "/")
-
-
-def _plain(place: Location) -> str:
-    # Links count as what they lead to.
-    return str(Path(place.address).resolve()) if place.is_local else str(place)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 import dualprune
-from dualprune.errors import ConfigError, RunError
+from dualprune.errors import ConfigError, DataError, RunError
 from tests.conftest import MakeDynamics
 
 PROB = np.random.default_rng(1).random((23, 5), dtype=np.float32)
@@ -69,26 +68,40 @@ def test_force_replaces_an_export_and_nothing_else(
     run = make_dynamics(PROB, num_buckets=1)
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / "thesis.tex").write_text("mine")
-    with pytest.raises(
-        RunError, match=r"d holds more than an export, such as thesis.tex; export to a folder of its own"
-    ):
+    with pytest.raises(RunError, match=r"d holds files that were not made by dualprune, such as thesis.tex"):
         dualprune.export_dynamics(run, tmp_path / "d", force=True)
-    with pytest.raises(RunError, match="holds more than an export"):
+    with pytest.raises(RunError, match="holds files that were not made by dualprune"):
         dualprune.export_dynamics(run, run.root, force=True)
-    (tmp_path / "d" / "thesis.tex").unlink()
-    pq.write_table(pa.table({"target_prob": [PROB[0]]}), tmp_path / "d" / "part-00007.parquet")
-    with pytest.raises(RunError, match=r"d holds more than an export, such as part-00007.parquet"):
+    (tmp_path / "d" / "thesis.tex").rename(tmp_path / "d" / "part-00007.parquet")
+    with pytest.raises(RunError, match=r"d holds files .*, such as part-00007.parquet"):
         dualprune.export_dynamics(run, tmp_path / "d", force=True)
     (tmp_path / "d" / "part-00007.parquet").unlink()
     dualprune.export_dynamics(run, tmp_path / "d", force=True)
     (tmp_path / "d" / "part-00000.parquet").rename(tmp_path / "d" / "part-00007.parquet")
+    (tmp_path / "d" / "thesis.tex").write_text("mine")
+    with pytest.raises(
+        RunError, match=r"d holds more than an export, such as thesis.tex; export to a folder of its own"
+    ):
+        dualprune.export_dynamics(run, tmp_path / "d", force=True)
+    (tmp_path / "d" / "thesis.tex").unlink()
     dualprune.export_dynamics(run, tmp_path / "d", force=True)
-    assert [file.name for file in (tmp_path / "d").iterdir()] == ["part-00000.parquet"]
+    assert sorted(file.name for file in (tmp_path / "d").iterdir()) == ["_made_by.json", "part-00000.parquet"]
+
+
+def test_an_export_that_fails_leaves_the_earlier_one(tmp_path: Path, make_dynamics: MakeDynamics) -> None:
+    run = make_dynamics(PROB, num_buckets=1)
+    dualprune.export_dynamics(run, tmp_path / "d")
+    before = (tmp_path / "d" / "part-00000.parquet").read_bytes()
+    (run.dynamics / "epoch=0004" / "bucket=00000.parquet").write_text("damaged")
+    with pytest.raises(DataError):
+        dualprune.export_dynamics(run, tmp_path / "d", force=True)
+    assert (tmp_path / "d" / "part-00000.parquet").read_bytes() == before
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["d", "run"]
 
 
 def test_a_folder_cannot_take_the_place_of_a_file(tmp_path: Path, make_dynamics: MakeDynamics) -> None:
     (tmp_path / "notes").write_text("mine")
-    with pytest.raises(RunError, match="notes is not an export of dualprune"):
+    with pytest.raises(RunError, match="notes is a file; choose another folder"):
         dualprune.export_dynamics(make_dynamics(PROB, num_buckets=1), tmp_path / "notes", force=True)
     assert (tmp_path / "notes").read_text() == "mine"
 

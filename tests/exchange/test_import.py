@@ -270,6 +270,17 @@ def test_files_that_are_wrong(tmp_path: Path, name: str, make: Any, message: str
         dualprune.import_file(place, tmp_path / "run", config=SHORT)
 
 
+@pytest.mark.parametrize("name", ["d.npy", "d.npz"])
+def test_a_file_that_was_cut_is_an_error(tmp_path: Path, name: str) -> None:
+    place = tmp_path / name
+    np.save(place, PROB) if name == "d.npy" else np.savez_compressed(place, target_prob=PROB)
+    whole = place.read_bytes()
+    for length in range(0, len(whole), 41):
+        place.write_bytes(whole[:length])
+        with pytest.raises(DataError, match=r"cannot be read as arrays of numbers \(.*\); save it with np.save"):
+            dualprune.import_file(place, tmp_path / "run", config=SHORT)
+
+
 def test_axes_of_all_arrays_and_of_files(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", "dualprune"):
         run = dualprune.import_dynamics(PROB.T, tmp_path / "a", statistics={"loss": LOSS.T}, axes="NT", config=SHORT)

@@ -35,6 +35,17 @@ def test_a_folder_of_the_users_is_left_alone(tmp_path: Path, name: str, force: b
     assert contents(tmp_path) == before
 
 
+def test_manifests_of_something_else_make_no_run(tmp_path: Path) -> None:
+    (tmp_path / "mine" / "manifests").mkdir(parents=True)
+    (tmp_path / "mine" / "manifests" / "deploy.json").write_text('{"kind": "Service", "settings": {}, "inputs": []}')
+    (tmp_path / "mine" / "dynamics").mkdir()
+    (tmp_path / "mine" / "dynamics" / "thesis.tex").write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises((RunError, DataError), match=r"not a run directory|damaged"):
+        dualprune.import_dynamics(PROB, tmp_path / "mine", config=SHORT, force=True)
+    assert contents(tmp_path) == before
+
+
 def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
     (tmp_path / "run").write_text("mine")
     with pytest.raises(RunError, match="run is a file; import into a new folder"):
