@@ -21,6 +21,7 @@ BASELINES: dict[str, dict[str, Any]] = {
         "seed": 0,
         "options": {},
     },
+    "curriculum": {"name": None, "options": {}},
     "model": {"name": "resnet18", "options": {}},
     "train": {
         "epochs": 200,

@@ -57,6 +57,17 @@ class ModelConfig(Section):
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the model: `dualprune methods NAME`.")
 
 
+class CurriculumConfig(Section):
+    """What chooses the samples of each epoch while training."""
+
+    baseline = BASELINES["curriculum"]
+
+    name: str | None = Field(None, description="Name of a registered curriculum; null: every epoch trains on all.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Options of the curriculum: `dualprune methods NAME`."
+    )
+
+
 class TrainConfig(Section):
     """The training recipe; the defaults are those of DUAL's authors for CIFAR."""
 
@@ -77,6 +88,7 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
     compile: bool = Field(False, description="Use torch.compile.")
     seed: NonNegativeInt = 0
+    curriculum: CurriculumConfig = CurriculumConfig()
 
 
 class StableConfig(Section):

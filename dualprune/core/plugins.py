@@ -4,6 +4,7 @@ Which plug-in a configuration chooses, and where its options stand:
 
     data.source      data.options                 model.name     model.options
     score.methods    score.options.<method>       select.method  select.options.<sampler>
+    train.curriculum.name   train.curriculum.options
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ def choices(config: Config) -> Iterator[Choice]:
     """Yield every plug-in that a configuration names, those with stored options that are not chosen now included."""
     yield Choice("source", config.data.source, config.data.options, "data.source", "data.options")
     yield Choice("model", config.model.name, config.model.options, "model.name", "model.options")
+    curriculum = config.train.curriculum
+    if curriculum.name is not None:
+        key = "train.curriculum"
+        yield Choice("curriculum", curriculum.name, curriculum.options, f"{key}.name", f"{key}.options")
     for name in dict.fromkeys([*config.score.methods, config.select_score, *config.score.options]):
         options, key = config.score.options.get(name, {}), f"score.options.{name}"
         named_by = (

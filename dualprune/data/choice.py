@@ -37,3 +37,18 @@ class Subset(Choice):
     def weights(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
         weights: NDArray[np.float32] = self._kept[positions]
         return weights
+
+
+class Within(Choice):
+    """What a choice takes of a subset."""
+
+    def __init__(self, subset: Choice, choice: Choice) -> None:
+        self._subset, self._choice = subset, choice
+        self.lr_factor = choice.lr_factor
+
+    def weights(self, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._subset.weights(positions) * self._choice.weights(positions)
+
+    def refresh(self, positions: NDArray[np.int64]) -> NDArray[np.bool_] | None:
+        again = self._choice.refresh(positions)
+        return None if again is None else again & (self._subset.weights(positions) > 0)

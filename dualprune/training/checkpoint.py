@@ -8,11 +8,12 @@ import json
 import logging
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dualprune.core.storage import Location
@@ -30,13 +31,19 @@ def checkpoint_name(epoch: int) -> str:
 
 
 @contextmanager
-def written(trainer: Trainer, epoch: int) -> Iterator[Path]:
-    """Give a temporary folder that holds the trainer's state after `epoch`."""
+def written(trainer: Trainer, epoch: int, extra: Mapping[str, Any] | None = None) -> Iterator[Path]:
+    """Yield a temporary folder that holds the trainer's state after `epoch`.
+
+    `extra` holds whatever else training goes on from: numbers, strings, arrays, and lists and mappings of those.
+    """
     buffer = io.BytesIO()
-    torch.save(
-        {"model": bare(trainer.model).state_dict(), "optimizer": trainer.optimizer.state_dict(), "step": trainer.step},
-        buffer,
-    )
+    state = {
+        "model": bare(trainer.model).state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "step": trainer.step,
+        "extra": _tensors(extra or {}),
+    }
+    torch.save(state, buffer)
     content = buffer.getvalue()
     with tempfile.TemporaryDirectory(prefix="dualprune-") as folder:
         (Path(folder) / STATE).write_bytes(content)
@@ -57,14 +64,36 @@ def newest_whole(folder: Location, epochs: set[int]) -> tuple[int, Location] | N
     return None
 
 
-def restore(trainer: Trainer, place: Location) -> None:
-    """Load a checkpoint into the trainer."""
+def restore(trainer: Trainer, place: Location) -> dict[str, Any]:
+    """Load a checkpoint into the trainer and return what was stored as `extra`; empty in those of older versions."""
     content = _read(place)
     assert content is not None, f"checkpoint {place} changed since it was chosen"
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=trainer.device, weights_only=True)
     bare(trainer.model).load_state_dict(state["model"])
     trainer.optimizer.load_state_dict(state["optimizer"])
     trainer.step = int(state["step"])
+    extra: dict[str, Any] = _arrays(state.get("extra", {}))
+    return extra
+
+
+def _tensors(value: Any) -> Any:
+    """Return nested values with every array as a tensor, which is read without unpickling code."""
+    if isinstance(value, Mapping):
+        return {str(name): _tensors(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_tensors(item) for item in value]
+    if isinstance(value, np.ndarray):
+        return torch.from_numpy(value.copy())
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _arrays(value: Any) -> Any:
+    """Return nested values with every tensor as an array."""
+    if isinstance(value, dict):
+        return {name: _arrays(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_arrays(item) for item in value]
+    return value.cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 
 def _epoch(place: Location) -> int:

@@ -38,6 +38,21 @@ def gather_objects(value: Any) -> list[Any]:
     return gathered
 
 
+def gather_rows(values: torch.Tensor) -> torch.Tensor:
+    """Return every rank's values [m], by rank, one after the other, on every rank; each rank may have another m."""
+    if world_size() == 1:
+        return values
+    length = torch.tensor([len(values)], device=values.device)
+    lengths = [torch.empty_like(length) for _ in range(world_size())]
+    dist.all_gather(lengths, length)
+    longest = max(int(number) for number in lengths)
+    padded = torch.zeros(longest, dtype=values.dtype, device=values.device)
+    padded[: len(values)] = values
+    gathered = [torch.empty_like(padded) for _ in lengths]
+    dist.all_gather(gathered, padded)
+    return torch.cat([part[: int(number)] for part, number in zip(gathered, lengths, strict=True)])
+
+
 def from_rank_zero(value: Any) -> Any:
     """Return rank 0's value on every rank."""
     if world_size() == 1:

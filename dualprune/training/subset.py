@@ -15,11 +15,12 @@ from torch import nn
 from dualprune.core.config import Config
 from dualprune.data.arrangement import Scatter
 from dualprune.data.choice import Subset
-from dualprune.data.plan import EpochPlan
 from dualprune.data.resident import DataFacts, ResidentLoader, ResidentSplit
 from dualprune.errors import DataError
+from dualprune.training.curricula import Facts
 from dualprune.training.loop import Trainer
 from dualprune.training.models import make_model
+from dualprune.training.plans import Plans, make_curriculum
 
 TEST_BATCH = 512
 
@@ -78,10 +79,21 @@ class ScratchTraining:
         batch_size = batch_size_for(config, ratio)
         choice = None if positions is None else Subset(positions, facts.num_train)
         arrangement = Scatter(facts.num_train, config.scaling.partitions, seed)
-        self._plan = EpochPlan(arrangement, 0, batch_size, choice)
-        self._loader = self._loader_of(split, seed)
         epochs = num_epochs(config)
-        steps = epochs * (-(-full_size // batch_size) if budget == "steps" else self._plan.num_steps)
+        known = Facts(
+            num_samples=facts.num_train,
+            labels=split.labels.cpu().numpy(),
+            num_classes=facts.num_classes,
+            epochs=epochs,
+            batch_size=batch_size,
+            bucket_rows=facts.num_train,
+            seed=seed,
+        )
+        curriculum = make_curriculum(config.train.curriculum, known)
+        self._plans = Plans(arrangement, batch_size, subset=choice, curriculum=curriculum, ranks=ranks)
+        self._loader = self._loader_of(split, seed)
+        num_steps = self._plans.whole.num_steps
+        steps = epochs * (-(-full_size // batch_size) if budget == "steps" else num_steps)
         if budget == "steps" and config.evaluate.steps is not None:
             steps = config.evaluate.steps
         torch.manual_seed(seed)
@@ -93,7 +105,8 @@ class ScratchTraining:
             config.train,
             steps,
             device,
-            warmup_steps=config.train.warmup_epochs * self._plan.num_steps,
+            warmup_steps=config.train.warmup_epochs * num_steps,
+            epoch_steps=num_steps,
         )
         self.num_steps = steps
         self.epoch = 0
@@ -112,7 +125,9 @@ class ScratchTraining:
     def train_epoch(self) -> None:
         """Train one epoch of the subset, or what is left of the steps."""
         started = time.monotonic()
-        self._trainer.train_epoch(self._loader, self.epoch, self._plan.of_epoch(self.epoch))
+        plan = self._plans.of_epoch(self.epoch)
+        self._trainer.train_epoch(self._loader, self.epoch, plan, self._plans.observe)
+        self._plans.end_epoch(plan, self._trainer, self._loader)
         self.epoch += 1
         self.seconds += time.monotonic() - started
 

@@ -17,19 +17,21 @@ from dualprune.core import metrics
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.data.arrangement import Scatter
-from dualprune.data.plan import EpochPlan
-from dualprune.data.resident import ResidentLoader
+from dualprune.data.resident import ResidentLoader, ResidentSplit
 from dualprune.dynamics.commit import discard_from
+from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.state import has_state
-from dualprune.dynamics.statistics import make_statistics
+from dualprune.dynamics.statistics import Forward, make_statistics
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.stages.record.decode import ResidentData
 from dualprune.stages.record.stability_watch import StabilityWatch
 from dualprune.stages.score.running import RunningScores
 from dualprune.training import checkpoint, collectives
+from dualprune.training.curricula import Facts
 from dualprune.training.loop import EpochResult, Trainer
 from dualprune.training.models import make_model
+from dualprune.training.plans import Plans, make_curriculum
 from dualprune.training.process import prepare_process
 from dualprune.training.recorder import EpochRecorder
 
@@ -56,10 +58,13 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     device = ray.train.torch.get_device()
     prepare_process(config.scaling.cpus_per_worker)
     rank, world_size = collectives.rank(), collectives.world_size()
+    store = DynamicsStore(run)
     split = job.data.split("train", device)
     loader = ResidentLoader(split, job.data, config.train, device, rank=rank, world_size=world_size)
     arrangement = Scatter(job.data.num_train, config.scaling.partitions, config.train.seed)
-    plan = EpochPlan(arrangement, 0, config.train.batch_size)
+    curriculum = make_curriculum(config.train.curriculum, _facts(config, split, store.index))
+    plans = Plans(arrangement, config.train.batch_size, curriculum=curriculum, ranks=(rank, world_size))
+    num_steps = plans.whole.num_steps
     torch.manual_seed(config.train.seed)
     model = make_model(config.model).build(job.data.num_classes, job.data.shape)
     if device.type == "cuda":
@@ -68,45 +73,52 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     trainer = Trainer(
         model,
         config.train,
-        config.train.epochs * plan.num_steps,
+        config.train.epochs * num_steps,
         device,
-        warmup_steps=config.train.warmup_epochs * plan.num_steps,
+        warmup_steps=config.train.warmup_epochs * num_steps,
+        epoch_steps=num_steps,
     )
-    store = DynamicsStore(run)
     statistics = make_statistics(job.columns)
     stored = tuple(statistic.name for statistic in statistics if statistic.stored)
     writer = DynamicsWriter(run.dynamics, store.index, stored, job.fingerprint)
-    capacity = plan.num_rows(rank, world_size)
+    capacity = plans.whole.num_rows(rank, world_size)
     scores = RunningScores.from_config(config, store.index, stored, set(job.columns) - set(stored))
     watch = _watch(run, config, store, scores)
     listeners = [*scores, *([watch] if watch is not None else [])]
     recorder = EpochRecorder(writer, statistics, capacity, device, listeners, config.record.max_state_bytes)
-    first = _resume(trainer, store, recorder, run, job)
+    first = _resume(trainer, plans, store, recorder, run, job)
     recorder.resume(store, first)
+
+    def observe(positions: torch.Tensor, forward: Forward) -> None:
+        recorder.record(positions, forward)
+        plans.observe(positions, forward)
+
     started = time.monotonic()
     accuracy = None
     num_epochs = first
     while num_epochs < config.record.epochs and not recorder.stopped:
         epoch, num_epochs = num_epochs, num_epochs + 1
         epoch_started = time.monotonic()
-        result = trainer.train_epoch(loader, epoch, plan.of_epoch(epoch), recorder.record)
+        plan = plans.of_epoch(epoch)
+        result = trainer.train_epoch(loader, epoch, plan, observe)
         accuracy = result.accuracy
         trained_s = time.monotonic() - epoch_started
         checkpointed = num_epochs % config.record.checkpoint_every == 0 or num_epochs == config.record.epochs
         # One that may turn out to be the last gets a checkpoint then, too.
         recorder.end_epoch(epoch, keep_state=checkpointed or recorder.prompt(epoch))
         last = num_epochs == config.record.epochs or recorder.stopped
+        plans.end_epoch(plan, trainer, loader)
         note = f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}"
         if watch is not None and watch.prompt(epoch):
             note = ", ".join(filter(None, [note, watch.words()]))
         if collectives.rank() == 0:
             planned = num_epochs if last else config.record.epochs
-            _publish(run, epoch, planned, result, store.num_samples / trained_s, recorder.commit_s)
+            _publish(run, epoch, planned, result, plan.num_samples / trained_s, recorder.commit_s)
             job.board.set.remote(num_epochs, note)
         if last:
             recorder.commit()
         if last or checkpointed:
-            _report(trainer, epoch, result.loss)
+            _report(trainer, epoch, result.loss, {"plans": plans.state_dict()})
     recorder.close()
     trained = (num_epochs - first) * store.num_samples
     trained_s = time.monotonic() - started
@@ -134,7 +146,22 @@ def _watch(
     return None
 
 
-def _resume(trainer: Trainer, store: DynamicsStore, recorder: EpochRecorder, run: RunDirectory, job: RecordJob) -> int:
+def _facts(config: Config, split: ResidentSplit, index: SampleIndex) -> Facts:
+    """Return what a curriculum knows of the training."""
+    return Facts(
+        num_samples=index.num_samples,
+        labels=split.labels.cpu().numpy(),
+        num_classes=index.num_classes,
+        epochs=config.train.epochs,
+        batch_size=config.train.batch_size,
+        bucket_rows=index.bucket_rows,
+        seed=config.train.seed,
+    )
+
+
+def _resume(
+    trainer: Trainer, plans: Plans, store: DynamicsStore, recorder: EpochRecorder, run: RunDirectory, job: RecordJob
+) -> int:
     """Bring every rank's model to the same state and return the epoch to go on with."""
     found = None
     if collectives.rank() == 0:
@@ -150,8 +177,17 @@ def _resume(trainer: Trainer, store: DynamicsStore, recorder: EpochRecorder, run
     if found is None:
         return 0
     epoch, place = found
-    checkpoint.restore(trainer, place)
+    extra = checkpoint.restore(trainer, place)
+    plans.load_state_dict(extra.get("plans", {}))
     logger.info("recording goes on after epoch %d", epoch)
+    if "partitions" not in extra:
+        logger.info(
+            "an earlier version made the batches of the epochs up to %d; from epoch %d on they follow the plan of %d "
+            "partitions, which is the same for any number of workers",
+            epoch,
+            epoch + 1,
+            job.config.scaling.partitions,
+        )
     return int(epoch) + 1
 
 
@@ -170,13 +206,13 @@ def _publish(
         metrics.gauge(name, value, run=str(run))
 
 
-def _report(trainer: Trainer, epoch: int, loss: float) -> None:
+def _report(trainer: Trainer, epoch: int, loss: float, extra: dict[str, Any]) -> None:
     # Every rank reports, or the others wait for ever; rank 0's checkpoint and folder name count.
     metrics = {"epoch": epoch, "loss": loss}
     if collectives.rank() > 0:
         ray.train.report(metrics)
         return
-    with checkpoint.written(trainer, epoch) as folder:
+    with checkpoint.written(trainer, epoch, extra) as folder:
         ray.train.report(
             metrics,
             checkpoint=ray.train.Checkpoint.from_directory(str(folder)),

@@ -1,0 +1,132 @@
+"""The plans of a training, epoch by epoch: of the whole set or a subset, or of what a curriculum chooses of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from dualprune.core.config import CurriculumConfig
+from dualprune.core.plugins import make
+from dualprune.data.arrangement import Arrangement
+from dualprune.data.choice import Choice, Within
+from dualprune.data.loader import Loader
+from dualprune.data.plan import EpochPlan
+from dualprune.dynamics.statistics.builtin import compute_statistics
+from dualprune.training import collectives
+from dualprune.training.curricula import Curriculum, Facts
+from dualprune.training.loop import Trainer
+
+# What `Curriculum.update` is told of a sample that no step trained.
+REFRESHED, NOT_SEEN = -1, -2
+REFRESH_BATCH = 512
+
+
+class Plans:
+    """Makes the plan of each epoch; with a curriculum, also shows it what happened. Every rank calls it alike.
+
+    Args:
+        arrangement: of the training set.
+        batch_size: samples per step over all ranks.
+        subset: what of the set is trained on; None: all of it.
+        curriculum: chooses of the subset; None: all of it in every epoch.
+        ranks: this rank, and how many there are.
+    """
+
+    def __init__(
+        self,
+        arrangement: Arrangement,
+        batch_size: int,
+        *,
+        subset: Choice | None = None,
+        curriculum: Curriculum | None = None,
+        ranks: tuple[int, int] = (0, 1),
+    ) -> None:
+        self._arrangement, self._batch_size, self._subset = arrangement, batch_size, subset
+        self._curriculum, self._ranks = curriculum, ranks
+        # The plan of an epoch without a curriculum, whose steps the schedule counts.
+        self.whole = EpochPlan(arrangement, 0, batch_size, subset)
+        self._positions: list[torch.Tensor] = []
+        self._values: list[torch.Tensor] = []
+
+    def of_epoch(self, epoch: int) -> EpochPlan:
+        """Return the plan of an epoch."""
+        choice = None if self._curriculum is None else self._curriculum.plan(epoch)
+        if choice is None:
+            return self.whole.of_epoch(epoch)
+        choice = choice if self._subset is None else Within(self._subset, choice)
+        return EpochPlan(self._arrangement, epoch, self._batch_size, choice)
+
+    def observe(self, positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
+        """Keep what the curriculum reads of a step: positions [b], logits [b, K] and targets [b]."""
+        if self._curriculum is not None and self._curriculum.reads:
+            # The position may be a piece of a larger tensor, which would be held as long.
+            self._positions.append(positions.clone())
+            self._values.append(compute_statistics(self._curriculum.reads, logits, targets))
+
+    def end_epoch(self, plan: EpochPlan, trainer: Trainer, loader: Loader) -> None:
+        """Forward what the plan wants to see again, and show the epoch to the curriculum."""
+        if self._curriculum is None:
+            return
+        num_steps = len(self._positions)
+        mine = plan.refresh(plan.partitions(*self._ranks))
+        if self._curriculum.reads and any(self._of_all(len(mine))):
+            trainer.forward(loader.as_is(mine, REFRESH_BATCH), self.observe)
+        values, step = self._gathered(num_steps)
+        rows = self._curriculum.facts.bucket_rows
+        for bucket, start in enumerate(range(0, len(step), rows)):
+            part = {name: column[start : start + rows] for name, column in values.items()}
+            self._curriculum.update(plan.epoch, bucket, part, step[start : start + rows])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the curriculum's state; empty without one."""
+        return {} if self._curriculum is None else self._curriculum.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from the state after an epoch."""
+        if self._curriculum is not None:
+            self._curriculum.load_state_dict(state)
+
+    def _of_all(self, value: Any) -> list[Any]:
+        return collectives.gather_objects(value) if self._ranks[1] > 1 else [value]
+
+    def _gathered(self, num_steps: int) -> tuple[dict[str, NDArray[np.float32]], NDArray[np.int64]]:
+        """Return the values of all ranks, float32 [N] by name, and the step of each sample, int64 [N]."""
+        assert self._curriculum is not None
+        names = self._curriculum.reads
+        step = np.full(self._arrangement.num_samples, NOT_SEEN, dtype=np.int64)
+        values = {name: np.full(len(step), np.nan, dtype=np.float32) for name in names}
+        if not names:
+            return values, step
+        numbers = [number if number < num_steps else REFRESHED for number in range(len(self._positions))]
+        positions = torch.cat(self._positions)
+        lengths = torch.tensor([len(part) for part in self._positions])
+        steps = torch.repeat_interleave(torch.tensor(numbers), lengths).to(positions.device)
+        columns = torch.cat(self._values, dim=1)
+        self._positions, self._values = [], []
+        real = positions >= 0
+        parts: Sequence[torch.Tensor] = [positions[real], steps[real], *columns[:, real]]
+        if self._ranks[1] > 1:
+            parts = [collectives.gather_rows(part) for part in parts]
+        where, when, *found = (part.cpu().numpy() for part in parts)
+        # A sample that was trained on and refreshed has its fresh value.
+        order = np.argsort(when == REFRESHED, kind="stable")
+        step[where[order]] = when[order]
+        for name, column in zip(names, found, strict=True):
+            values[name][where[order]] = column[order]
+        return values, step
+
+
+def make_curriculum(config: CurriculumConfig, facts: Facts) -> Curriculum | None:
+    """Return the curriculum that the configuration names, ready to plan; None where it names none.
+
+    A ConfigError where it is not registered, or has no such options.
+    """
+    if config.name is None:
+        return None
+    curriculum: Curriculum = make("curriculum", config.name, config.options, "train.curriculum.options")
+    curriculum.start(facts)
+    return curriculum
