@@ -23,6 +23,8 @@ from dualprune.training.loop import Trainer, bare
 logger = logging.getLogger(__name__)
 STATE = "state.pt"
 RECORD = "checkpoint.json"
+# Of records without a version, batches did not follow `dualprune.data.plan`.
+VERSION = 2
 
 
 def checkpoint_name(epoch: int) -> str:
@@ -47,7 +49,8 @@ def written(trainer: Trainer, epoch: int, extra: Mapping[str, Any] | None = None
     content = buffer.getvalue()
     with tempfile.TemporaryDirectory(prefix="dualprune-") as folder:
         (Path(folder) / STATE).write_bytes(content)
-        record = {"epoch": epoch, "bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        digest = hashlib.sha256(content).hexdigest()
+        record = {"epoch": epoch, "bytes": len(content), "sha256": digest, "version": VERSION}
         (Path(folder) / RECORD).write_text(json.dumps(record))
         yield Path(folder)
 
@@ -62,6 +65,13 @@ def newest_whole(folder: Location, epochs: set[int]) -> tuple[int, Location] | N
             return _epoch(place), place
         logger.warning("checkpoint %s is damaged or incomplete and is passed over", place)
     return None
+
+
+def newest_version(folder: Location) -> tuple[int, int] | None:
+    """Return epoch and version of the newest checkpoint that was finished, or None where there is none."""
+    places = [place / RECORD for place in folder.children() if place.name.startswith("epoch=")]
+    records = [place.read_json() for place in places if place.exists()]
+    return max(((record["epoch"], record.get("version", 1)) for record in records), default=None)
 
 
 def restore(trainer: Trainer, place: Location) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from dualprune.data.arrangement import Arrangement
 from dualprune.data.choice import Choice, Within
 from dualprune.data.loader import Loader
 from dualprune.data.plan import EpochPlan
-from dualprune.dynamics.statistics.builtin import compute_statistics
+from dualprune.dynamics.statistics import STATISTICS, Forward, make_statistics
+from dualprune.errors import ConfigError
 from dualprune.training import collectives
 from dualprune.training.curricula import Curriculum, Facts
 from dualprune.training.loop import Trainer
@@ -47,6 +48,7 @@ class Plans:
     ) -> None:
         self._arrangement, self._batch_size, self._subset = arrangement, batch_size, subset
         self._curriculum, self._ranks = curriculum, ranks
+        self._statistics = [] if curriculum is None else make_statistics(curriculum.reads)
         # The plan of an epoch without a curriculum, whose steps the schedule counts.
         self.whole = EpochPlan(arrangement, 0, batch_size, subset)
         self._positions: list[torch.Tensor] = []
@@ -60,12 +62,14 @@ class Plans:
         choice = choice if self._subset is None else Within(self._subset, choice)
         return EpochPlan(self._arrangement, epoch, self._batch_size, choice)
 
-    def observe(self, positions: torch.Tensor, logits: torch.Tensor, targets: torch.Tensor) -> None:
-        """Keep what the curriculum reads of a step: positions [b], logits [b, K] and targets [b]."""
-        if self._curriculum is not None and self._curriculum.reads:
-            # The position may be a piece of a larger tensor, which would be held as long.
+    @torch.no_grad()
+    def observe(self, positions: torch.Tensor, forward: Forward) -> None:
+        """Keep what the curriculum reads of a step: positions int64 [b] (-1 for padding) and its outputs."""
+        if self._statistics:
+            # A copy: it may be a piece of a larger tensor, which would stay in memory.
             self._positions.append(positions.clone())
-            self._values.append(compute_statistics(self._curriculum.reads, logits, targets))
+            values = [statistic.compute(forward).float() for statistic in self._statistics]
+            self._values.append(torch.stack(values))
 
     def end_epoch(self, plan: EpochPlan, trainer: Trainer, loader: Loader) -> None:
         """Forward what the plan wants to see again, and show the epoch to the curriculum."""
@@ -73,7 +77,7 @@ class Plans:
             return
         num_steps = len(self._positions)
         mine = plan.refresh(plan.partitions(*self._ranks))
-        if self._curriculum.reads and any(self._of_all(len(mine))):
+        if self._statistics and any(self._of_all(len(mine))):
             trainer.forward(loader.as_is(mine, REFRESH_BATCH), self.observe)
         values, step = self._gathered(num_steps)
         rows = self._curriculum.facts.bucket_rows
@@ -120,13 +124,28 @@ class Plans:
         return values, step
 
 
-def make_curriculum(config: CurriculumConfig, facts: Facts) -> Curriculum | None:
+def make_curriculum(config: CurriculumConfig, facts: Facts, max_bytes: int) -> Curriculum | None:
     """Return the curriculum that the configuration names, ready to plan; None where it names none.
 
-    A ConfigError where it is not registered, or has no such options.
+    Raises:
+        ConfigError: it is not registered, has no such options, reads a statistic that it cannot be shown, or each
+            worker would hold more than `max_bytes` of what it reads.
     """
     if config.name is None:
         return None
     curriculum: Curriculum = make("curriculum", config.name, config.options, "train.curriculum.options")
+    for name in curriculum.reads:
+        statistic = STATISTICS[name]
+        if statistic.width != 1 or statistic.combines():
+            raise ConfigError(
+                f"train.curriculum.name: {config.name!r} reads {name!r}, which is not one number of one epoch; "
+                "a curriculum can only be shown those"
+            )
+    held = 4 * facts.num_samples * len(curriculum.reads)
+    if held > max_bytes:
+        raise ConfigError(
+            f"record.max_state_bytes: each worker would hold {held:,} bytes of what the curriculum {config.name!r} reads "
+            f"({', '.join(curriculum.reads)}), and may hold {max_bytes:,}; raise the limit, or use another curriculum"
+        )
     curriculum.start(facts)
     return curriculum

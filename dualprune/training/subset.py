@@ -89,7 +89,7 @@ class ScratchTraining:
             bucket_rows=facts.num_train,
             seed=seed,
         )
-        curriculum = make_curriculum(config.train.curriculum, known)
+        curriculum = make_curriculum(config.train.curriculum, known, config.record.max_state_bytes)
         self._plans = Plans(arrangement, batch_size, subset=choice, curriculum=curriculum, ranks=ranks)
         self._loader = self._loader_of(split, seed)
         num_steps = self._plans.whole.num_steps

@@ -191,6 +191,22 @@ def test_a_restored_trainer_goes_on_as_if_it_had_not_stopped(tmp_path) -> None:
         torch.testing.assert_close(restored, straight, rtol=0, atol=0)
 
 
+def test_a_checkpoint_tells_which_version_made_it(tmp_path) -> None:
+    from dualprune.core.storage import Location
+
+    assert checkpoint.newest_version(Location.of(tmp_path)) is None
+    trainer = train(make_model(), ListLoader(), epochs=1)
+    for epoch in (0, 1):
+        with checkpoint.written(trainer, epoch) as folder:
+            (Location.of(tmp_path) / checkpoint.checkpoint_name(epoch) / checkpoint.RECORD).write_bytes(
+                (folder / checkpoint.RECORD).read_bytes()
+            )
+    assert checkpoint.newest_version(Location.of(tmp_path)) == (1, checkpoint.VERSION)
+    older = Location.of(tmp_path) / "epoch=0002.0d80013c" / checkpoint.RECORD
+    older.write_json({"epoch": 2, "bytes": 3, "sha256": "x"})
+    assert checkpoint.newest_version(Location.of(tmp_path)) == (2, 1)
+
+
 def test_a_damaged_checkpoint_is_passed_over(tmp_path) -> None:
     from dualprune.core.storage import Location
 

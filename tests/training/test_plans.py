@@ -19,6 +19,7 @@ from dualprune.core.storage import Location
 from dualprune.data.arrangement import Scatter
 from dualprune.data.choice import Choice, Subset
 from dualprune.data.resident import DataFacts, ResidentLoader, ResidentSplit
+from dualprune.dynamics.statistics import Forward
 from dualprune.errors import ConfigError
 from dualprune.training import checkpoint, collectives
 from dualprune.training.curricula import CURRICULA, Curriculum, Facts
@@ -115,9 +116,9 @@ class Training:
     def train_epoch(self, epoch: int) -> EpochResult:
         positions: list[torch.Tensor] = []
 
-        def observe(shown: torch.Tensor, *outputs: Any) -> None:
+        def observe(shown: torch.Tensor, forward: Forward) -> None:
             positions.append(shown)
-            self.plans.observe(shown, *outputs)
+            self.plans.observe(shown, forward)
 
         plan = self.plans.of_epoch(epoch)
         result = self.trainer.train_epoch(self.loader, epoch, plan, observe)
@@ -223,9 +224,11 @@ def test_state_of_any_form_is_kept(tmp_path: Path) -> None:
 def test_a_curriculum_is_named_in_the_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(CURRICULA._items, "leave_out", LeaveOut)
     config = make_config({"train": {"curriculum": {"name": "leave_out"}}})
-    made = make_curriculum(config.train.curriculum, FACTS)
+    made = make_curriculum(config.train.curriculum, FACTS, 4 * NUM)
     assert isinstance(made, LeaveOut)
-    assert make_curriculum(CurriculumConfig(), FACTS) is None
+    assert make_curriculum(CurriculumConfig(), FACTS, 0) is None
+    with pytest.raises(ConfigError, match=r"record\.max_state_bytes: each worker would hold 412 bytes of .*\(loss\)"):
+        make_curriculum(config.train.curriculum, FACTS, 4 * NUM - 1)
     with pytest.raises(
         ConfigError, match=r"config\.train\.curriculum\.name: unknown curriculum 'leav_out'.*'leave_out'"
     ):

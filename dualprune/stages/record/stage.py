@@ -10,6 +10,7 @@ from dualprune.cluster.session import ensure_ray, user_errors
 from dualprune.cluster.train import Workers, fit
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
 from dualprune.data.source import Source, open_source
 from dualprune.dynamics.commit import has_commits
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
@@ -22,6 +23,7 @@ from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.record.worker import RecordJob, record_worker
 from dualprune.stages.score.kept import unstored
 from dualprune.stages.score.methods import score_methods, statistics_read
+from dualprune.training import checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -144,6 +146,7 @@ def _record(
 ) -> dict[str, Any]:
     ensure_ray(config.scaling)
     workers = Workers.of(config.scaling)
+    _tell_of_other_batches(run.checkpoints / f"record-{fingerprint}", config)
     with user_errors():
         data = load_resident(source)
         with worker_progress("record", total=config.record.epochs) as board:
@@ -170,6 +173,18 @@ def _record(
         "skipped": _skipped(data),
         "train_accuracy": result["train_accuracy"],
     }
+
+
+def _tell_of_other_batches(folder: Location, config: Config) -> None:
+    newest = checkpoint.newest_version(folder)
+    if newest is not None and newest[1] < checkpoint.VERSION:
+        logger.info(
+            "record: an earlier version trained up to epoch %d; from epoch %d on, batches follow a plan of %d "
+            "partitions, which is the same for any number of workers",
+            newest[0],
+            newest[0] + 1,
+            config.scaling.partitions,
+        )
 
 
 def _skipped(data: ResidentData) -> dict[str, Any]:

@@ -62,7 +62,9 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     split = job.data.split("train", device)
     loader = ResidentLoader(split, job.data, config.train, device, rank=rank, world_size=world_size)
     arrangement = Scatter(job.data.num_train, config.scaling.partitions, config.train.seed)
-    curriculum = make_curriculum(config.train.curriculum, _facts(config, split, store.index))
+    curriculum = make_curriculum(
+        config.train.curriculum, _facts(config, split, store.index), config.record.max_state_bytes
+    )
     plans = Plans(arrangement, config.train.batch_size, curriculum=curriculum, ranks=(rank, world_size))
     num_steps = plans.whole.num_steps
     torch.manual_seed(config.train.seed)
@@ -180,14 +182,6 @@ def _resume(
     extra = checkpoint.restore(trainer, place)
     plans.load_state_dict(extra.get("plans", {}))
     logger.info("recording goes on after epoch %d", epoch)
-    if "partitions" not in extra:
-        logger.info(
-            "an earlier version made the batches of the epochs up to %d; from epoch %d on they follow the plan of %d "
-            "partitions, which is the same for any number of workers",
-            epoch,
-            epoch + 1,
-            job.config.scaling.partitions,
-        )
     return int(epoch) + 1
 
 
