@@ -144,7 +144,7 @@ def make_curriculum(config: CurriculumConfig, facts: Facts, max_bytes: int) -> C
     held = 4 * facts.num_samples * len(curriculum.reads)
     if held > max_bytes:
         raise ConfigError(
-            f"record.max_state_bytes: each worker would hold {held:,} bytes of what the curriculum {config.name!r} reads "
+            f"record.max_state_bytes: each worker would hold {held:,} bytes of what {config.name!r} reads "
             f"({', '.join(curriculum.reads)}), and may hold {max_bytes:,}; raise the limit, or use another curriculum"
         )
     curriculum.start(facts)
