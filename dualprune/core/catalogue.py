@@ -132,7 +132,7 @@ def _description(kind: str, name: str, plugin: Any) -> Description:
 
 
 def _options_model(plugin: Any) -> type[Section]:
-    model: type[Section] = getattr(plugin, "Options", Section)
+    model: type[Section] = plugin.Options
     return model
 
 

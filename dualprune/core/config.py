@@ -369,6 +369,10 @@ class Config(Section):
         from dualprune.core.plugins import preset_options
 
         values = getattr(self, section).model_dump(mode="json")
+        if section == "score":
+            # What counts is what it comes to: of few epochs, the first 30 are all.
+            few = self.mean_epochs is not None and self.mean_epochs < (self.score.epochs or self.record.epochs)
+            values["mean_epochs"] = self.mean_epochs if few else "all"
         return section_identity(section, preset_options(self.preset, section, values), exclude)
 
     @property

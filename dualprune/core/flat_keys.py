@@ -11,8 +11,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dualprune.core.families import FAMILIES, RENAMED, Family, Flat
-from dualprune.core.plugins import plugin_class, registry
+from dualprune.core.families import FAMILIES, RENAMED
+from dualprune.core.plugins import plugin_class
 from dualprune.core.registry import nearest
 from dualprune.errors import ConfigError
 
@@ -44,8 +44,6 @@ def option_paths(key: str, names: Sequence[str]) -> list[str]:
     if family is None or rest not in family.keys:
         return [key]
     flat = family.keys[rest]
-    if not _has_moved(family, flat):
-        return [key]
     having = [name for name in names if _has(family.kind, name, flat.option)]
     if not having:
         known = _options(family.kind, names[0])
@@ -69,9 +67,6 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
         for key in [key for key in own if key in family.keys]:
             value = own.pop(key)
             for path in option_paths(f"{section}.{key}", names):
-                if path == f"{section}.{key}":
-                    own[key] = value
-                    continue
                 logger.warning("config.%s.%s is %s now", section, key, path)
                 put(own, path.partition(".")[2], value)
         _rename(section, own)
@@ -80,6 +75,8 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
 
 def translate_stored(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a section's values as an older version stored them with every flat key in its new place."""
+    if section == "tune":
+        return {**values, "space": {_stored_key(key): domain for key, domain in values.get("space", {}).items()}}
     family = FAMILIES.get(section)
     if family is None:
         return dict(values)
@@ -87,9 +84,6 @@ def translate_stored(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     names = chosen(section, values)
     for key in [key for key in values if key in family.keys]:
         flat, value = family.keys[key], values[key]
-        if not _has_moved(family, flat):
-            result[key] = value
-            continue
         if value == flat.unset:
             continue
         if family.by_name:
@@ -98,6 +92,12 @@ def translate_stored(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
             put(result, f"options.{flat.option}", value)
     _rename(section, result)
     return result
+
+
+def _stored_key(key: str) -> str:
+    section, _, rest = key.partition(".")
+    flat = FAMILIES[section].keys.get(rest) if section in FAMILIES else None
+    return key if flat is None else f"{section}.options.{flat.plugin}.{flat.option}"
 
 
 def space_keys(space: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -133,8 +133,6 @@ def _rename(section: str, own: dict[str, Any]) -> None:
     name = own.get(family.chooser)
     if isinstance(name, str) and (family.kind, name) in RENAMED:
         now, options = RENAMED[family.kind, name]
-        if now not in registry(family.kind):
-            return
         own[family.chooser] = now
         for option, value in options.items():
             path = f"options.{now}.{option}" if family.by_name else f"options.{option}"
@@ -143,10 +141,6 @@ def _rename(section: str, own: dict[str, Any]) -> None:
 
 def _options(kind: str, name: str) -> list[str]:
     return list(plugin_class(kind, name).Options.model_fields)
-
-
-def _has_moved(family: Family, flat: Flat) -> bool:
-    return flat.plugin in registry(family.kind) and hasattr(plugin_class(family.kind, flat.plugin), "Options")
 
 
 def _has(kind: str, name: str, option: str) -> bool:

@@ -74,7 +74,7 @@ def options_identity(kind: str, plugin: str, values: Mapping[str, Any]) -> dict[
     from dualprune.errors import ConfigError
 
     try:
-        model = getattr(plugin_class(kind, plugin), "Options", None)
+        model = plugin_class(kind, plugin).Options
     except ConfigError:
         model = None
     if model is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dualprune.core.flat_keys import space_keys, translate_stored
+from dualprune.core.flat_keys import translate_stored
 from dualprune.core.identity import options_identity, section_identity
 
 VERSION = 2
@@ -45,6 +45,4 @@ def _select(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _section(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    if name == "tune":
-        values = {**values, "space": space_keys(values["space"])}
     return section_identity(name, translate_stored(name, values))

@@ -65,9 +65,7 @@ def plugin_class(kind: str, name: str) -> type[Any]:
 
 def options_of(kind: str, name: str, values: Mapping[str, Any], key: str) -> Section:
     """Return the checked options of a plug-in; a ConfigError names the key that is wrong, below `key`."""
-    model = getattr(plugin_class(kind, name), "Options", Section)
-    if model is Section:
-        return Section()
+    model = plugin_class(kind, name).Options
     try:
         checked: Section = model.model_validate(dict(values))
     except ValidationError as error:

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dualprune.core import lease, metrics
-from dualprune.core.baseline import BASELINES
 from dualprune.core.config import Config
 from dualprune.core.config_file import dump_config, load_stored_config
+from dualprune.core.identity import inner_section
 from dualprune.core.migration import VERSION, upgraded
 from dualprune.core.storage import Location, fingerprint
 from dualprune.errors import RunError
@@ -217,8 +217,11 @@ class RunDirectory:
 
 def _baseline(name: str) -> Any:
     """Return the value that a dotted key has where settings leave it out."""
+    from dualprune.core.config import Config
+
     section, _, key = name.partition(".")
-    return BASELINES.get(section, {}).get(key)
+    model = inner_section(Config, section)
+    return None if model is None else model.baseline.get(key)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _known_keys() -> list[str]:
     names += [f"select.balance.{field}" for field in type(SelectConfig().balance).model_fields]
     for section, kind in (("score", "score method"), ("select", "sampler")):
         for name in registry(kind).names():
-            options = getattr(plugin_class(kind, name), "Options", Section)
+            options = plugin_class(kind, name).Options
             names += [f"{section}.options.{name}.{field}" for field in options.model_fields]
     return [name for name in names if name not in REFUSED and name not in SECTIONS]
 
