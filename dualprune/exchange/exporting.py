@@ -1,6 +1,6 @@
 """Exports a run's dynamics for other programs: .npz arrays [T, N], or Parquet in wide or long form.
 
-What it writes, `import_file` reads.
+What it writes, `import_file` reads, except for statistics of several values per sample: [T, N, K], or lists of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.arguments import check_choice
@@ -20,6 +21,7 @@ from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.store import DynamicsStore
+from dualprune.dynamics.writer import to_arrow
 from dualprune.errors import RunError
 from dualprune.exchange.room import check_export, marked_npz
 
@@ -71,12 +73,13 @@ def _write_arrays(store: DynamicsStore, names: tuple[str, ...], place: Location)
     if store.index.id_type == "string":
         # Fixed-width text: numpy would have to pickle objects.
         arrays["sample_id"] = arrays["sample_id"].astype(np.str_)
-    for name in names:
-        arrays[name] = np.empty((len(store.epochs), store.num_samples), np.float32)
     for bucket in range(store.num_buckets):
         start, stop = store.index.bucket_range(bucket)
-        for name, values in store.read_bucket(bucket, names).items():
-            arrays[name][:, start:stop] = values.T
+        for name, found in store.read_bucket(bucket, names).items():
+            values = _of_all_epochs(found, store.epochs)
+            if name not in arrays:
+                arrays[name] = np.empty((len(store.epochs), store.num_samples, *values.shape[2:]), np.float32)
+            arrays[name][:, start:stop] = np.moveaxis(values, 1, 0)
     place.write_bytes(marked_npz(arrays))
 
 
@@ -89,19 +92,29 @@ def _write_bucket(run: str, names: tuple[str, ...], folder: Location, form: Form
                 writer.write(table)
 
 
+def _of_all_epochs(values: NDArray[np.float32], epochs: list[int]) -> NDArray[np.float32]:
+    """Return values [n, T, …] with NaN for the epochs before the statistic's first one."""
+    before = len(epochs) - values.shape[1]
+    if not before:
+        return values
+    return np.concatenate([np.full((len(values), before, *values.shape[2:]), np.nan, np.float32), values], axis=1)
+
+
 def _wide(block: Block, epochs: list[int]) -> Iterator[pa.Table]:
     table = block.index
-    for name, values in block.statistics.items():
-        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+    for name, found in block.statistics.items():
+        values = _of_all_epochs(found, epochs)
+        flat = to_arrow(values.reshape(-1, *values.shape[2:]))
         table = table.append_column(name, pa.FixedSizeListArray.from_arrays(flat, len(epochs)))
     yield table
 
 
 def _long(block: Block, epochs: list[int]) -> Iterator[pa.Table]:
+    statistics = {name: _of_all_epochs(values, epochs) for name, values in block.statistics.items()}
     for row, epoch in enumerate(epochs):
-        columns = {name: values[:, row] for name, values in block.statistics.items()}
-        known = ~np.all([np.isnan(values) for values in columns.values()], axis=0)
+        columns = {name: values[:, row] for name, values in statistics.items()}
+        known = ~np.all([np.isnan(values).reshape(len(values), -1).all(1) for values in columns.values()], axis=0)
         table = block.index.append_column("epoch", pa.array(np.full(len(known), epoch, np.int32)))
         for name, values in columns.items():
-            table = table.append_column(name, pa.array(values))
+            table = table.append_column(name, to_arrow(np.ascontiguousarray(values)))
         yield table if known.all() else table.filter(pa.array(known))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 import dualprune
+from dualprune.dynamics.index import SampleIndex
+from dualprune.dynamics.statistics import STATISTICS, Forward, Statistic
+from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.errors import ConfigError, DataError, RunError
 from tests.conftest import MakeDynamics
 
@@ -104,6 +108,44 @@ def test_a_folder_cannot_take_the_place_of_a_file(tmp_path: Path, make_dynamics:
     with pytest.raises(RunError, match="notes is a file; choose another folder"):
         dualprune.export_dynamics(make_dynamics(PROB, num_buckets=1), tmp_path / "notes", force=True)
     assert (tmp_path / "notes").read_text() == "mine"
+
+
+class Late(Statistic):
+    first_epoch = 1
+
+    def compute(self, forward: Forward) -> Any:
+        return forward.loss
+
+
+@pytest.mark.parametrize(("to", "form"), [("d.npz", "wide"), ("d", "wide"), ("d", "long")])
+def test_statistics_that_begin_later_or_have_several_values(
+    tmp_path: Path, make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch, to: str, form: Any
+) -> None:
+    monkeypatch.setitem(STATISTICS._items, "late", Late)
+    run = make_dynamics(PROB, num_buckets=1)
+    index = SampleIndex.load(run.index)
+    vectors = np.random.default_rng(2).random((23, 5, 3), dtype=np.float32)
+    writer = DynamicsWriter(run.dynamics, index, ("target_prob", "late", "vectors"), "made-up")
+    for epoch in range(5):
+        values = {"target_prob": PROB[:, epoch], "late": -PROB[:, epoch], "vectors": vectors[:, epoch]}
+        own = {name: column for name, column in values.items() if epoch or name != "late"}
+        file = writer.write_dense(epoch, 0, own, np.ones(23, bool))
+        writer.commit(epoch, [file], list(own))
+    dualprune.export_dynamics(run, tmp_path / to, form=form)
+    late = np.where(np.arange(5) > 0, -PROB, np.nan)
+    if to == "d.npz":
+        with np.load(tmp_path / to) as arrays:
+            np.testing.assert_array_equal(arrays["late"], late.T)
+            np.testing.assert_array_equal(arrays["vectors"], np.moveaxis(vectors, 1, 0))
+        return
+    table = pq.read_table(tmp_path / to / "part-00000.parquet")
+    found = {name: np.array(table[name].to_pylist(), np.float32) for name in ("late", "vectors")}
+    order = (slice(None), slice(None)) if form == "wide" else (table["sample_id"].to_numpy(), table["epoch"].to_numpy())
+    np.testing.assert_array_equal(found["late"], late.astype(np.float32)[order])
+    np.testing.assert_array_equal(found["vectors"], vectors[order])
+    pq.write_table(table.drop(["vectors"]), tmp_path / "scalars.parquet")
+    again = dualprune.import_file(tmp_path / "scalars.parquet", tmp_path / "again", config={"score": {"window": 3}})
+    np.testing.assert_array_equal(dualprune.DynamicsStore(again).read_bucket(0, ["late"])["late"], -PROB[:, 1:])
 
 
 def test_an_unknown_form(tmp_path: Path, make_dynamics: MakeDynamics) -> None:
