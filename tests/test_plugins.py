@@ -67,7 +67,10 @@ def test_every_plug_in_is_listed_with_its_options(site: Path) -> None:
     assert {name: listed[name]["kind"] for name in NAMES} == NAMES
     [option] = listed["middle"]["options"]
     assert (option["name"], option["default"]) == ("centre", 0.5)
-    assert "Keep the samples nearest to this mean probability." in dualprune(site, "methods", "middle")
+    assert option["description"] == "Keep the samples nearest to this mean probability."
+    shown = " ".join(dualprune(site, "methods", "middle").split())
+    assert "Samples whose mean probability is nearest to a value." in shown
+    assert "centre" in shown
 
 
 def test_options_are_in_the_schema(site: Path) -> None:

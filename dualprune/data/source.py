@@ -30,7 +30,7 @@ class ImageBatch(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Chunk:
+class Shard:
     """Samples start … start + num_rows - 1 of a split, which are read in one go; `place` is the source's own."""
 
     split: Split
@@ -43,7 +43,7 @@ class Source(Plugin, ABC):
     """A training set and, where there is one, a test set, of images in classes.
 
     Built on the driver, then sent to the tasks that read: keep it small and picklable. A sample's position in the
-    training split is its place in the order of `sample_batches`; chunks follow the same order.
+    training split is its place in the order of `sample_batches`; shards follow the same order.
 
     `config` has what all sources share, `options` what is this source's own.
     """
@@ -71,21 +71,21 @@ class Source(Plugin, ABC):
         """Yield (sample_id int64 or string, label int64) of the training samples, in position order."""
 
     @abstractmethod
-    def chunks(self, split: Split) -> list[Chunk]:
+    def shards(self, split: Split) -> list[Shard]:
         """Return the parts of a split, in order; none where the source has no such split."""
 
     @abstractmethod
-    def read(self, chunk: Chunk) -> ImageBatch:
-        """Return a chunk's decoded samples; a DataError names a sample that cannot be used."""
+    def read(self, shard: Shard) -> ImageBatch:
+        """Return a shard's decoded samples; a DataError names a sample that cannot be used."""
 
-    def read_table(self, chunk: Chunk, columns: list[str] | None = None) -> pa.Table | None:
-        """Return a chunk's rows with these or all of their columns, or None where the source is not a table."""
-        del chunk, columns
+    def read_table(self, shard: Shard, columns: list[str] | None = None) -> pa.Table | None:
+        """Return a shard's rows with these or all of their columns, or None where the source is not a table."""
+        del shard, columns
         return None
 
-    def image_bytes(self, chunk: Chunk) -> list[bytes | None]:
-        """Return what tells each image of a chunk from others, None where it cannot be decoded: its pixels."""
-        batch = self.read(chunk)
+    def image_bytes(self, shard: Shard) -> list[bytes | None]:
+        """Return what tells each image of a shard from others, None where it cannot be decoded: its pixels."""
+        batch = self.read(shard)
         return [None if row in batch.failed else image.tobytes() for row, image in enumerate(batch.images)]
 
 
@@ -114,9 +114,9 @@ def split_off_test(
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
 
 
-def even_chunks(split: Split, num_rows: int, rows_each: int) -> list[Chunk]:
-    """Return chunks of `rows_each` rows, the last of what is left."""
-    return [Chunk(split, start, min(rows_each, num_rows - start)) for start in range(0, num_rows, rows_each)]
+def even_shards(split: Split, num_rows: int, rows_each: int) -> list[Shard]:
+    """Return shards of `rows_each` rows, the last of what is left."""
+    return [Shard(split, start, min(rows_each, num_rows - start)) for start in range(0, num_rows, rows_each)]
 
 
 def alike(images: list[NDArray[np.uint8] | None], ids: list[Any], shape: tuple[int, int, int]) -> NDArray[np.uint8]:

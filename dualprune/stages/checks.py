@@ -52,7 +52,7 @@ def check_test_set(config: Config) -> None:
     """Raise a DataError where there is no test set to measure accuracy on."""
     from dualprune.data.source import open_source
 
-    if not open_source(config.data).chunks("test"):
+    if not open_source(config.data).shards("test"):
         raise DataError(
             "evaluate.enabled: there is no test set to measure accuracy on; "
             "set data.test_path or data.test_fraction, or turn evaluate.enabled off"

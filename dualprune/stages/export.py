@@ -21,7 +21,7 @@ from dualprune.core.config import Config
 from dualprune.core.own_folder import check_own, replaced
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
-from dualprune.data.source import Chunk, Source
+from dualprune.data.source import Shard, Source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.stages.inputs import selection_inputs
 from dualprune.stages.recorded_source import recorded_source
@@ -77,46 +77,46 @@ def _export_rows(config: Config, source: Source, kept: np.ndarray, inclusion: np
 
     A column `inclusion` joins the source's, unless it has one of that name.
     """
-    chunks = source.chunks("train")
-    if not chunks or source.read_table(chunks[0]) is None:
+    shards = source.shards("train")
+    if not shards or source.read_table(shards[0]) is None:
         return 0
-    groups = _grouped(chunks, kept, config.export.max_rows_per_file)
+    groups = _grouped(shards, kept, config.export.max_rows_per_file)
     work = partial(_write_file, source, kept, inclusion, groups, place)
     return sum(over_buckets(work, range(len(groups)), config.scaling))
 
 
-def _kept_of(chunk: Chunk, kept: np.ndarray) -> slice:
-    """Return where the kept positions of a chunk lie among all kept positions, which ascend."""
-    return slice(*np.searchsorted(kept, [chunk.start, chunk.start + chunk.num_rows]).tolist())
+def _kept_of(shard: Shard, kept: np.ndarray) -> slice:
+    """Return where the kept positions of a shard lie among all kept positions, which ascend."""
+    return slice(*np.searchsorted(kept, [shard.start, shard.start + shard.num_rows]).tolist())
 
 
-def _grouped(chunks: list[Chunk], kept: np.ndarray, max_rows: int) -> list[list[Chunk]]:
-    """Return runs of chunks that keep at most `max_rows` rows together, or one chunk where it alone keeps more."""
-    groups: list[list[Chunk]] = [[]]
+def _grouped(shards: list[Shard], kept: np.ndarray, max_rows: int) -> list[list[Shard]]:
+    """Return runs of shards that keep at most `max_rows` rows together, or one shard where it alone keeps more."""
+    groups: list[list[Shard]] = [[]]
     rows = 0
-    for chunk in chunks:
-        count = len(kept[_kept_of(chunk, kept)])
+    for shard in shards:
+        count = len(kept[_kept_of(shard, kept)])
         if groups[-1] and rows + count > max_rows:
             groups.append([])
             rows = 0
-        groups[-1].append(chunk)
+        groups[-1].append(shard)
         rows += count
     return groups
 
 
 def _write_file(
-    source: Source, kept: np.ndarray, inclusion: np.ndarray, groups: list[list[Chunk]], place: Location, number: int
+    source: Source, kept: np.ndarray, inclusion: np.ndarray, groups: list[list[Shard]], place: Location, number: int
 ) -> int:
     file = place / f"part-{number:05d}.parquet"
     if place.is_local:
         place.filesystem.create_dir(place.path)
     with file.filesystem.open_output_stream(file.path) as stream:
         writer = None
-        for chunk in groups[number]:
-            table = source.read_table(chunk)
+        for shard in groups[number]:
+            table = source.read_table(shard)
             assert table is not None, "a table source stays one"
-            mine = _kept_of(chunk, kept)
-            rows = table.take(pa.array(kept[mine] - chunk.start))
+            mine = _kept_of(shard, kept)
+            rows = table.take(pa.array(kept[mine] - shard.start))
             if INCLUSION not in rows.column_names:
                 rows = rows.append_column(INCLUSION, pa.array(inclusion[mine]))
             writer = writer or pq.ParquetWriter(stream, rows.schema, compression="zstd")

@@ -24,7 +24,7 @@ from dualprune.core.config import Config, DataConfig
 from dualprune.core.config_file import load_config, make_config
 from dualprune.core.storage import Location
 from dualprune.data.decoding import UndecodableError, open_image
-from dualprune.data.source import Chunk, open_source
+from dualprune.data.source import Shard, open_source
 from dualprune.errors import AddressError, ConfigError
 from dualprune.training import checkpoint
 from dualprune.training.loop import Trainer
@@ -99,7 +99,7 @@ def test_an_image_that_other_code_opens_is_refused_by_its_header_too(tmp_path: P
     loaded = []
     monkeypatch.setattr(PngImageFile, "load_prepare", lambda self: loaded.append(self.size))
     limit = Image.MAX_IMAGE_PIXELS
-    assert source.read(Chunk("train", 1, 1)).failed == {0: 1}
+    assert source.read(Shard("train", 1, 1)).failed == {0: 1}
     assert loaded == []
     assert limit == Image.MAX_IMAGE_PIXELS
 

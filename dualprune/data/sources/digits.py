@@ -10,7 +10,7 @@ import pyarrow as pa
 from dualprune.core.config import DataConfig
 from dualprune.core.section import Section
 from dualprune.core.storage import fingerprint
-from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, even_chunks, split_off_test
+from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, even_shards, split_off_test
 from dualprune.errors import ConfigError
 
 TEST_FRACTION = 0.2
@@ -52,9 +52,9 @@ class Digits(Source):
         rows = self._rows["train"]
         yield pa.record_batch({"sample_id": rows, "label": self._labels[rows]})
 
-    def chunks(self, split: Split) -> list[Chunk]:
-        return even_chunks(split, len(self._rows[split]), rows_each=1024)
+    def shards(self, split: Split) -> list[Shard]:
+        return even_shards(split, len(self._rows[split]), rows_each=1024)
 
-    def read(self, chunk: Chunk) -> ImageBatch:
-        rows = self._rows[chunk.split][chunk.start : chunk.start + chunk.num_rows]
+    def read(self, shard: Shard) -> ImageBatch:
+        rows = self._rows[shard.split][shard.start : shard.start + shard.num_rows]
         return ImageBatch(self._images[rows], self._labels[rows], {})

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pyarrow as pa
 
-from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split
+from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split
 from dualprune.errors import RunError
 
 
@@ -28,11 +28,11 @@ class Imported(Source):
     def sample_batches(self) -> Iterator[pa.RecordBatch]:
         raise _no_data()
 
-    def chunks(self, split: Split) -> list[Chunk]:
+    def shards(self, split: Split) -> list[Shard]:
         # No rows; who asks for more than their number is told that there are none.
-        return [Chunk(split, 0, 0)]
+        return [Shard(split, 0, 0)]
 
-    def read(self, chunk: Chunk) -> ImageBatch:
+    def read(self, shard: Shard) -> ImageBatch:
         raise _no_data()
 
 

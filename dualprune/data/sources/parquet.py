@@ -18,7 +18,7 @@ from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.core.storage import Location, fingerprint
 from dualprune.data.decoding import UndecodableError, from_array, num_channels, open_image, pixels
-from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, alike, split_off_test
+from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, split_off_test
 from dualprune.errors import ConfigError, DataError
 
 
@@ -108,8 +108,8 @@ class ParquetSource(Source):
                     yield batch.take(pa.array(rows[first:last] - offset))
             offset += batch.num_rows
 
-    def chunks(self, split: Split) -> list[Chunk]:
-        chunks, offset, position = [], 0, 0
+    def shards(self, split: Split) -> list[Shard]:
+        shards, offset, position = [], 0, 0
         rows = self._rows[split]
         for file in self._files[split]:
             metadata = self._metadata[str(file)]
@@ -122,18 +122,18 @@ class ParquetSource(Source):
                 offset += count
                 count = count if taken is None else len(taken)
                 if count:
-                    chunks.append(Chunk(split, position, count, (str(file.address), group, taken)))
+                    shards.append(Shard(split, position, count, (str(file.address), group, taken)))
                     position += count
-        return chunks
+        return shards
 
-    def read(self, chunk: Chunk) -> ImageBatch:
+    def read(self, shard: Shard) -> ImageBatch:
         options = self.options
         columns = [options.image_column, options.label_column, *([options.id_column] if options.id_column else [])]
-        table = self._read_group(chunk, columns)
+        table = self._read_group(shard, columns)
         ids = (
             table[options.id_column].to_pylist()
             if options.id_column
-            else list(range(chunk.start, chunk.start + chunk.num_rows))
+            else list(range(shard.start, shard.start + shard.num_rows))
         )
         images: list[NDArray[np.uint8] | None] = []
         failed: dict[int, Any] = {}
@@ -148,16 +148,16 @@ class ParquetSource(Source):
                     ) from None
                 failed[row] = ids[row]
                 images.append(None)
-        labels = self._labels(table[options.label_column].combine_chunks(), chunk.split)
+        labels = self._labels(table[options.label_column].combine_chunks(), shard.split)
         return ImageBatch(alike(images, ids, self.shape), np.asarray(labels), failed)
 
-    def read_table(self, chunk: Chunk, columns: list[str] | None = None) -> pa.Table:
-        return self._read_group(chunk, columns)
+    def read_table(self, shard: Shard, columns: list[str] | None = None) -> pa.Table:
+        return self._read_group(shard, columns)
 
-    def image_bytes(self, chunk: Chunk) -> list[bytes | None]:
+    def image_bytes(self, shard: Shard) -> list[bytes | None]:
         # As they are stored: nothing is decoded.
         found: list[bytes | None] = []
-        for value in self._read_group(chunk, [self.options.image_column])[self.options.image_column]:
+        for value in self._read_group(shard, [self.options.image_column])[self.options.image_column]:
             content = value["bytes"] if pa.types.is_struct(value.type) else value
             if not content.is_valid:
                 found.append(None)
@@ -171,8 +171,8 @@ class ParquetSource(Source):
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of every image, as the first readable training image has it."""
-        for chunk in self.chunks("train"):
-            for value in self._read_group(chunk, [self.options.image_column])[self.options.image_column]:
+        for shard in self.shards("train"):
+            for value in self._read_group(shard, [self.options.image_column])[self.options.image_column]:
                 try:
                     found = self._pixels(value, shape_known=False)
                 except UndecodableError:
@@ -227,8 +227,8 @@ class ParquetSource(Source):
             with file.open_input() as stream:
                 yield from pq.ParquetFile(stream).iter_batches(batch_size=1 << 17, columns=columns)
 
-    def _read_group(self, chunk: Chunk, columns: list[str] | None) -> pa.Table:
-        address, group, taken = chunk.place
+    def _read_group(self, shard: Shard, columns: list[str] | None) -> pa.Table:
+        address, group, taken = shard.place
         with Location(address).open_input() as stream:
             table = pq.ParquetFile(stream).read_row_group(group, columns=columns)
         return table if taken is None else table.take(pa.array(taken))

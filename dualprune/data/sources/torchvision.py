@@ -17,10 +17,10 @@ from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.core.storage import fingerprint
 from dualprune.data.decoding import UndecodableError, num_channels, pixel_limit, pixels
-from dualprune.data.source import SOURCES, Chunk, ImageBatch, Source, Split, alike, even_chunks
+from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, even_shards
 from dualprune.errors import ConfigError, DataError
 
-CHUNK_ROWS = 2048
+SHARD_ROWS = 2048
 
 
 @SOURCES.register("torchvision")
@@ -64,13 +64,13 @@ class TorchvisionSource(Source):
     def sample_batches(self) -> Iterator[pa.RecordBatch]:
         yield pa.record_batch({"sample_id": np.arange(len(self.labels)), "label": self.labels})
 
-    def chunks(self, split: Split) -> list[Chunk]:
+    def shards(self, split: Split) -> list[Shard]:
         if split == "test":
-            return even_chunks(split, len(self._dataset("test")), CHUNK_ROWS)
-        return even_chunks(split, self.num_samples, CHUNK_ROWS)
+            return even_shards(split, len(self._dataset("test")), SHARD_ROWS)
+        return even_shards(split, self.num_samples, SHARD_ROWS)
 
-    def read(self, chunk: Chunk) -> ImageBatch:
-        rows = range(chunk.start, chunk.start + chunk.num_rows)
+    def read(self, shard: Shard) -> ImageBatch:
+        rows = range(shard.start, shard.start + shard.num_rows)
         images: list[NDArray[np.uint8] | None] = []
         labels = []
         failed: dict[int, Any] = {}
@@ -78,15 +78,15 @@ class TorchvisionSource(Source):
             try:
                 # Most of torchvision's sets decode the whole image before they return it.
                 with pixel_limit(self.config.max_pixels):
-                    image, label = self._dataset(chunk.split)[row]
+                    image, label = self._dataset(shard.split)[row]
                 images.append(self._pixels(image))
             except (UndecodableError, OSError) as error:
                 if self.config.on_error == "raise":
                     raise DataError(
-                        f"image of sample {row} ({chunk.split}) cannot be used: {error}; "
+                        f"image of sample {row} ({shard.split}) cannot be used: {error}; "
                         "set data.on_error to skip to leave such samples out"
                     ) from None
-                failed[row - chunk.start] = row
+                failed[row - shard.start] = row
                 images.append(None)
                 label = 0
             labels.append(label)

@@ -11,7 +11,7 @@ import torch
 
 from dualprune.cluster.session import user_errors
 from dualprune.data.resident import DataFacts, Part, ResidentSplit
-from dualprune.data.source import Chunk, Source, Split
+from dualprune.data.source import Shard, Source, Split
 from dualprune.errors import DataError
 
 
@@ -31,15 +31,15 @@ class ResidentData(DataFacts):
 
 
 def load_resident(source: Source) -> ResidentData:
-    """Decode a source with one Ray task per chunk; the pixels stay in the object store."""
+    """Decode a source with one Ray task per shard; the pixels stay in the object store."""
     decode = ray.remote(num_returns=2)(_decode)
     handle = ray.put(source)
     parts: dict[Split, list[Any]] = {"train": [], "test": []}
     facts = []
     with user_errors():
         for split in parts:
-            for chunk in source.chunks(split):
-                reference, fact = decode.remote(handle, chunk)
+            for shard in source.shards(split):
+                reference, fact = decode.remote(handle, shard)
                 parts[split].append(reference)
                 facts.append(fact)
         known = ray.get(facts)
@@ -63,12 +63,12 @@ def load_resident(source: Source) -> ResidentData:
     )
 
 
-def _decode(source: Source, chunk: Chunk) -> tuple[Part, dict[str, Any]]:
-    images, labels, failed = source.read(chunk)
+def _decode(source: Source, shard: Shard) -> tuple[Part, dict[str, Any]]:
+    images, labels, failed = source.read(shard)
     wrong = np.flatnonzero((labels < 0) | (labels >= len(source.classes)))
     if len(wrong):
         raise DataError(
-            f"label {labels[wrong[0]]} in row {chunk.start + wrong[0]} of the {chunk.split} set is out of range: "
+            f"label {labels[wrong[0]]} in row {shard.start + wrong[0]} of the {shard.split} set is out of range: "
             f"expected 0 … {len(source.classes) - 1}"
         )
     usable = np.ones(len(labels), dtype=bool)
@@ -77,7 +77,7 @@ def _decode(source: Source, chunk: Chunk) -> tuple[Part, dict[str, Any]]:
     counts = np.stack([np.bincount(images[usable, c].ravel(), minlength=256) for c in range(images.shape[1])])
     scale = np.arange(256) / 255.0
     facts = {
-        "split": chunk.split,
+        "split": shard.split,
         "shape": images.shape[1:],
         "pixels": int(counts[0].sum()),
         "sum": counts @ scale,

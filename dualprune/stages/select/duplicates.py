@@ -39,11 +39,11 @@ def find_duplicates(run: RunDirectory, config: Config, index: SampleIndex) -> np
 
 
 def _find(source: Source, scaling: ScalingConfig, index: SampleIndex, scratch: Location) -> pa.Table:
-    num_chunks = len(source.chunks("train"))
+    num_shards = len(source.shards("train"))
     num_ranges = max(1, -(-index.num_samples // RANGE_SAMPLES))
-    for _ in over_buckets(partial(_write_digests, source, scratch, num_ranges), range(num_chunks), scaling):
+    for _ in over_buckets(partial(_write_digests, source, scratch, num_ranges), range(num_shards), scaling):
         pass
-    found_equal = over_buckets(partial(_equal, scratch, num_chunks), range(num_ranges), scaling)
+    found_equal = over_buckets(partial(_equal, scratch, num_shards), range(num_ranges), scaling)
     sets = [equal for found in found_equal for equal in found]
     positions = np.unique(np.concatenate([*sets, np.zeros(0, dtype=np.int64)]))
     buckets = np.unique(positions // index.bucket_rows).tolist()
@@ -67,27 +67,27 @@ def _find(source: Source, scaling: ScalingConfig, index: SampleIndex, scratch: L
 
 
 def _write_digests(source: Source, scratch: Location, num_ranges: int, number: int) -> int:
-    """Write a chunk's digests, one row group per range of digests, so that a range is read without the others."""
-    chunk = source.chunks("train")[number]
-    images = source.image_bytes(chunk)
+    """Write a shard's digests, one row group per range of digests, so that a range is read without the others."""
+    shard = source.shards("train")[number]
+    images = source.image_bytes(shard)
     known = [row for row, image in enumerate(images) if image is not None]
     digests = [hashlib.blake2b(images[row] or b"", digest_size=16).digest() for row in known]
     ranges = np.array([int.from_bytes(digest[:4], "big") * num_ranges >> 32 for digest in digests], dtype=np.int64)
-    table = pa.table([pa.array(digests, pa.binary(16)), chunk.start + np.array(known, dtype=np.int64)], schema=SCHEMA)
+    table = pa.table([pa.array(digests, pa.binary(16)), shard.start + np.array(known, dtype=np.int64)], schema=SCHEMA)
     if scratch.is_local:
         scratch.filesystem.create_dir(scratch.path)
-    file = scratch / f"chunk={number:06d}.parquet"
+    file = scratch / f"shard={number:06d}.parquet"
     with file.filesystem.open_output_stream(file.path) as stream, pq.ParquetWriter(stream, SCHEMA) as writer:
         for part in range(num_ranges):
             writer.write_table(table.filter(pa.array(ranges == part)))
     return len(known)
 
 
-def _equal(scratch: Location, num_chunks: int, part: int) -> list[np.ndarray]:
+def _equal(scratch: Location, num_shards: int, part: int) -> list[np.ndarray]:
     """Return the positions of each set of equal images in a range of digests."""
     tables = []
-    for number in range(num_chunks):
-        with (scratch / f"chunk={number:06d}.parquet").open_input() as stream:
+    for number in range(num_shards):
+        with (scratch / f"shard={number:06d}.parquet").open_input() as stream:
             tables.append(pq.ParquetFile(stream).read_row_group(part))
     table = pa.concat_tables(tables)
     if not table.num_rows:

@@ -71,8 +71,8 @@ def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups
 
 
 def _check_column(source: Source, column: str) -> None:
-    chunks = source.chunks("train")
-    table = source.read_table(chunks[0]) if chunks else None
+    shards = source.shards("train")
+    table = source.read_table(shards[0]) if shards else None
     if table is None:
         raise ConfigError(
             f"select.balance.by: {column!r}: the source {source.config.source!r} is no table with further columns; "
@@ -88,12 +88,12 @@ def _check_column(source: Source, column: str) -> None:
 def _lay_out(source: Source, column: str, index: SampleIndex, place: Location, bucket: int) -> list[str]:
     start, stop = index.bucket_range(bucket)
     pieces: list[Any] = []
-    for chunk in source.chunks("train"):
-        first, last = max(start, chunk.start), min(stop, chunk.start + chunk.num_rows)
+    for shard in source.shards("train"):
+        first, last = max(start, shard.start), min(stop, shard.start + shard.num_rows)
         if first < last:
-            table = source.read_table(chunk, [column])
+            table = source.read_table(shard, [column])
             assert table is not None, "a table source stays one"
-            pieces.extend(table[column].slice(first - chunk.start, last - first).cast(pa.string()).chunks)
+            pieces.extend(table[column].slice(first - shard.start, last - first).cast(pa.string()).chunks)
     values = pc.fill_null(pa.chunked_array(pieces, type=pa.string()), MISSING)
     (place / bucket_name(bucket)).write_table(pa.table({"value": values}), compression="zstd")
     return [str(value) for value in pc.unique(values).to_pylist()]

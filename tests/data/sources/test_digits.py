@@ -13,7 +13,7 @@ def test_the_digits_are_split_by_class_into_parts_that_share_nothing() -> None:
     source, original = open_source(DataConfig()), load_digits()
     assert source.classes == [str(digit) for digit in range(10)]
     ids = np.concatenate([batch.column("sample_id") for batch in source.sample_batches()])
-    train, test = ([source.read(chunk) for chunk in source.chunks(split)] for split in ("train", "test"))
+    train, test = ([source.read(shard) for shard in source.shards(split)] for split in ("train", "test"))
     images, labels = np.concatenate([b.images for b in train]), np.concatenate([b.labels for b in train])
     assert images.shape == (source.num_samples, 1, 8, 8) == (1438, 1, 8, 8)
     assert np.array_equal(labels, original.target[ids])

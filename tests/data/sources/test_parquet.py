@@ -37,7 +37,7 @@ def test_it_reads_what_was_written(tmp_path: Path) -> None:
     assert (source.num_samples, source.classes) == (10, ["0", "1", "2"])
     samples = pa.Table.from_batches(source.sample_batches())
     assert samples["sample_id"].to_pylist() == [f"s{i}" for i in range(10)]
-    batches = [source.read(chunk) for chunk in source.chunks("train")]
+    batches = [source.read(shard) for shard in source.shards("train")]
     assert [len(batch.labels) for batch in batches] == [4, 4, 2]
     images = np.concatenate([batch.images for batch in batches])
     pixels = np.random.default_rng(0).integers(0, 256, (10, 6, 5, 3), dtype=np.uint8)
@@ -50,24 +50,24 @@ def test_text_labels_arrays_and_a_test_split(tmp_path: Path) -> None:
     source = open_source(DataConfig(source="parquet", path=path, test_fraction=0.4, options={"id_column": None}))
     assert source.classes == ["cat", "dog"]
     assert source.num_samples == 6
-    train = np.concatenate([source.read(chunk).images for chunk in source.chunks("train")])
-    test = np.concatenate([source.read(chunk).images for chunk in source.chunks("test")])
+    train = np.concatenate([source.read(shard).images for shard in source.shards("train")])
+    test = np.concatenate([source.read(shard).images for shard in source.shards("test")])
     assert sorted(image.tobytes() for image in [*train, *test]) == sorted(image.tobytes() for image in pixels[:, None])
 
 
 def test_a_corrupt_image_is_named_or_skipped(tmp_path: Path) -> None:
     images = [png(np.zeros((4, 4), dtype=np.uint8))] * 9 + [b"not an image"]
     path = write(tmp_path / "train.parquet", image=images)
-    chunk = open_source(DataConfig(source="parquet", path=path)).chunks("train")[2]
+    shard = open_source(DataConfig(source="parquet", path=path)).shards("train")[2]
     with pytest.raises(DataError, match=r"image of sample 's9' cannot be used.*data.on_error"):
-        open_source(DataConfig(source="parquet", path=path)).read(chunk)
-    assert open_source(DataConfig(source="parquet", path=path, on_error="skip")).read(chunk).failed == {1: "s9"}
+        open_source(DataConfig(source="parquet", path=path)).read(shard)
+    assert open_source(DataConfig(source="parquet", path=path, on_error="skip")).read(shard).failed == {1: "s9"}
 
 
 def test_an_image_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
     source = open_source(DataConfig(source="parquet", path=write(tmp_path / "t.parquet"), max_pixels=20))
     with pytest.raises(DataError, match=r"has no image that can be read|5 × 6 pixels are more than data.max_pixels"):
-        source.read(source.chunks("train")[0])
+        source.read(source.shards("train")[0])
 
 
 @pytest.mark.parametrize(
@@ -98,6 +98,6 @@ def test_images_of_two_sizes(tmp_path: Path) -> None:
     path = write(tmp_path / "train.parquet", image=images)
     source = open_source(DataConfig(source="parquet", path=path))
     with pytest.raises(DataError, match=r"image of sample 's1' has 5 × 4 pixels.*set data.image_size"):
-        source.read(source.chunks("train")[0])
+        source.read(source.shards("train")[0])
     sized = open_source(DataConfig(source="parquet", path=path, image_size=8))
-    assert sized.read(sized.chunks("train")[0]).images.shape == (4, 1, 8, 8)
+    assert sized.read(sized.shards("train")[0]).images.shape == (4, 1, 8, 8)

@@ -36,11 +36,11 @@ def fashion(tmp_path: Path) -> DataConfig:
 
 
 def images(source: Source, split: str) -> np.ndarray:
-    return np.concatenate([source.read(chunk).images for chunk in source.chunks(split)])
+    return np.concatenate([source.read(shard).images for shard in source.shards(split)])
 
 
 def test_fashion_mnist(fashion: DataConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dualprune.data.sources.torchvision.CHUNK_ROWS", 4)
+    monkeypatch.setattr("dualprune.data.sources.torchvision.SHARD_ROWS", 4)
     source = open_source(fashion)
     assert source.num_samples == 9
     assert source.classes[:2] == ["T-shirt/top", "Trouser"]
@@ -49,10 +49,10 @@ def test_fashion_mnist(fashion: DataConfig, monkeypatch: pytest.MonkeyPatch) -> 
     assert samples["label"].to_pylist() == LABELS.tolist()
     # As the tasks that decode get it.
     source = pickle.loads(pickle.dumps(source))
-    assert [chunk.num_rows for chunk in source.chunks("train")] == [4, 4, 1]
+    assert [shard.num_rows for shard in source.shards("train")] == [4, 4, 1]
     assert np.array_equal(images(source, "train"), PIXELS[:, None])
     assert np.array_equal(images(source, "test"), PIXELS[:4, None])
-    assert source.read(source.chunks("test")[0]).labels.tolist() == LABELS[:4].tolist()
+    assert source.read(source.shards("test")[0]).labels.tolist() == LABELS[:4].tolist()
 
 
 def test_the_first_samples_only(fashion: DataConfig) -> None:
@@ -84,8 +84,8 @@ def test_files_of_which_one_is_corrupt_and_one_gray(tmp_path: Path) -> None:
     assert (source.num_samples, len(source.classes)) == (30, 10)
     assert source.classes[0] == "tench/Tinca tinca"
     with pytest.raises(DataError, match=r"image of sample 0 \(train\) cannot be used.*set data\.on_error to skip"):
-        source.read(source.chunks("train")[0])
-    batch = open_source(config.model_copy(update={"on_error": "skip"})).read(source.chunks("train")[0])
+        source.read(source.shards("train")[0])
+    batch = open_source(config.model_copy(update={"on_error": "skip"})).read(source.shards("train")[0])
     assert batch.failed == {0: 0}
     assert batch.images.shape == (30, 3, 8, 9)
     assert (batch.images[1] == 77).all()
