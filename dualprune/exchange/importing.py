@@ -49,7 +49,7 @@ def import_dynamics(
         statistics: further statistics by name, such as loss, each [T, N].
         axes: "TN", epochs by samples, or "NT", samples by epochs, of all arrays; None: [T, N], where more epochs than
             samples are an error unless the number of ids or labels confirms them.
-        config: configuration values, such as {"score": {"window": 5}}.
+        config: configuration values, such as {"score": {"options": {"dual": {"window": 5}}}}.
         missing: "raise": a NaN is an error; "keep": it stands for a value that is not there.
         force: replace the dynamics that the run directory holds.
 

@@ -41,7 +41,7 @@ def config_of(recorded: Recorded, values: Mapping[str, Any]) -> Config:
         "train": {"epochs": recorded.num_epochs},
     }
     if not isinstance(values, Mapping):
-        raise ConfigError(f'config: {values!r} is a {type(values).__name__}; expected {{"score": {{"window": 5}}}}')
+        raise ConfigError(f"config: {values!r} is a {type(values).__name__}; expected nested values by section")
     for section in facts:
         if not isinstance(values.get(section, {}), Mapping):
             raise ConfigError(f"config.{section}: {values[section]!r} should be a mapping of keys and values")
