@@ -110,7 +110,7 @@ def test_a_configuration_may_be_a_file(tmp_path: Path) -> None:
     assert dualprune.Run(tmp_path / "run", config=dualprune.Config()).config == dualprune.Config()
 
 
-def test_what_it_reads_and_says_needs_no_ray(run: dualprune.Run) -> None:
+def test_what_it_reads_and_says_needs_neither_ray_nor_torch(run: dualprune.Run) -> None:
     import subprocess
     import sys
 
@@ -118,6 +118,6 @@ def test_what_it_reads_and_says_needs_no_ray(run: dualprune.Run) -> None:
     run.select()
     code = (
         f"import sys, dualprune; run = dualprune.Run({str(run)!r}); repr(run); run.scores(); run.kept(); run.status();"
-        "print([m for m in ('ray',) if m in sys.modules])"
+        "print([m for m in ('ray', 'torch') if m in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "[]"

@@ -12,7 +12,7 @@ import dualprune
 from dualprune.core.config_file import make_config
 from tests.conftest import MakeDynamics
 
-HEAVY = ("ray", "scipy", "numba", "optuna", "sklearn", "pandas")
+HEAVY = ("ray", "torch", "torchvision", "scipy", "numba", "optuna", "sklearn", "pandas")
 PROGRAM = f"""
 import resource, sys
 from dualprune.cli import main
