@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dualprune.api import Run as Run
     from dualprune.core.config import Config as Config
     from dualprune.core.config_file import load_config as load_config
+    from dualprune.core.registry import Plugin as Plugin
     from dualprune.core.run import RunDirectory as RunDirectory
     from dualprune.core.section import Section as Section
     from dualprune.data.choice import Choice as Choice
@@ -48,59 +49,25 @@ if TYPE_CHECKING:
     __version__: str
 
 _HOMES = {
-    "dualprune.api": (
-        "Kept",
-        "Run",
-    ),
+    "dualprune.api": ("Kept", "Run"),
     "dualprune.core.config": ("Config",),
     "dualprune.core.config_file": ("load_config",),
+    "dualprune.core.registry": ("Plugin",),
     "dualprune.core.run": ("RunDirectory",),
     "dualprune.core.section": ("Section",),
     "dualprune.data.choice": ("Choice",),
-    "dualprune.data.source": (
-        "SOURCES",
-        "ImageBatch",
-        "Shard",
-        "Source",
-        "even_shards",
-    ),
-    "dualprune.dynamics.statistics": (
-        "STATISTICS",
-        "Forward",
-        "Statistic",
-    ),
+    "dualprune.data.source": ("SOURCES", "ImageBatch", "Shard", "Source", "even_shards"),
+    "dualprune.dynamics.statistics": ("STATISTICS", "Forward", "Statistic"),
     "dualprune.dynamics.store": ("DynamicsStore",),
     "dualprune.exchange.exporting": ("export_dynamics",),
-    "dualprune.exchange.importing": (
-        "import_dynamics",
-        "import_file",
-    ),
+    "dualprune.exchange.importing": ("import_dynamics", "import_file"),
     "dualprune.exchange.pruned": ("PrunedDataset",),
-    "dualprune.scores.score": (
-        "SCORES",
-        "Accumulator",
-        "ColumnScore",
-        "EpochScore",
-    ),
-    "dualprune.selection.sampler": (
-        "SAMPLERS",
-        "Cut",
-        "Draw",
-        "Sampler",
-    ),
+    "dualprune.scores.score": ("SCORES", "Accumulator", "ColumnScore", "EpochScore"),
+    "dualprune.selection.sampler": ("SAMPLERS", "Cut", "Draw", "Sampler"),
     "dualprune.stages.pipeline": ("prune",),
-    "dualprune.training.curricula": (
-        "CURRICULA",
-        "Curriculum",
-    ),
-    "dualprune.training.measurements": (
-        "MEASUREMENTS",
-        "Measurement",
-    ),
-    "dualprune.training.models": (
-        "MODELS",
-        "Model",
-    ),
+    "dualprune.training.curricula": ("CURRICULA", "Curriculum"),
+    "dualprune.training.measurements": ("MEASUREMENTS", "Measurement"),
+    "dualprune.training.models": ("MODELS", "Model"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("scores", "selection")

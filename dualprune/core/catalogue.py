@@ -22,6 +22,7 @@ PLACES = {
     "source": ("data.source", "data.options"),
     "model": ("model.name", "model.options"),
     "statistic": ("record.statistics", ""),
+    "curriculum": ("train.curriculum.name", "train.curriculum.options"),
 }
 # Class attributes that say how a plug-in behaves, beside what it reads.
 TRAITS = ("signed", "scope", "min_epochs", "has_ratio", "low", "high", "width", "first_epoch", "stored", "family")
@@ -89,11 +90,11 @@ def described(name: str) -> list[Description]:
 def config_schema() -> dict[str, Any]:
     """Return the JSON schema of the configuration, with the options of every plug-in where they stand."""
     schema = Config.model_json_schema()
-    sections = schema["$defs"]
     for kind, (chosen_by, options_key) in PLACES.items():
         if not options_key:
             continue
-        section = sections[_definition(schema, chosen_by.partition(".")[0])]
+        *way, key = chosen_by.split(".")
+        section = _section(schema, way)
         for name in registry(kind).names():
             if _describe(kind, name).broken:
                 continue
@@ -101,7 +102,6 @@ def config_schema() -> dict[str, Any]:
             if "{name}" in options_key:
                 section["properties"]["options"].setdefault("properties", {})[name] = reference
             else:
-                key = chosen_by.partition(".")[2]
                 chosen = {"properties": {key: {"pattern": f"^{re.escape(name)}(/.*)?$"}}}
                 rule = {"if": chosen, "then": {"properties": {"options": reference}}}
                 section.setdefault("allOf", []).append(rule)
@@ -176,9 +176,11 @@ def type_text(schema: Mapping[str, Any], definitions: Mapping[str, Any] | None =
     return " ".join([kind, ", ".join(bounds)]) if bounds else kind
 
 
-def _definition(schema: Mapping[str, Any], section: str) -> str:
-    """Return the name of a section's definition."""
-    found: str = schema["properties"][section]["$ref"].rpartition("/")[2]
+def _section(schema: dict[str, Any], way: Sequence[str]) -> dict[str, Any]:
+    """Return the definition of the section at a dotted key."""
+    found = schema
+    for name in way:
+        found = schema["$defs"][found["properties"][name]["$ref"].rpartition("/")[2]]
     return found
 
 
