@@ -6,6 +6,7 @@ import os
 from collections import Counter
 from collections.abc import Sequence
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -132,17 +133,8 @@ class DynamicsStore:
 
     def dataset(self, columns: Sequence[str] | None = None) -> ray.data.Dataset:
         """Return a Ray Dataset keyed by `sample_id`, one block per bucket: the rows of `bucket_table`."""
-        import ray.data
-
-        names = self.check_columns(columns)
-        buckets = ray.data.from_items(
-            [{"bucket": b} for b in range(self.num_buckets)], override_num_blocks=self.num_buckets
-        )
-
-        def read(batch: dict[str, np.ndarray]) -> pa.Table:
-            return pa.concat_tables(self.bucket_table(int(bucket), names) for bucket in batch["bucket"])
-
-        return buckets.map_batches(read, batch_size=1)
+        # By its name: recording reads stores, and does not depend on Ray.
+        return import_module("dualprune.dynamics.dataset").dataset_of(self, columns)
 
     def remedy(self, epoch: int) -> str:
         """Return what to do where an epoch is damaged."""
