@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -91,3 +92,14 @@ def make_dynamics(tmp_path: Path) -> MakeDynamics:
         return run
 
     return make
+
+
+@pytest.fixture
+def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work on all buckets of the score stage here, one after the other, so that no cluster is needed."""
+
+    def here(function: Callable[[int], Any], buckets: Sequence[int], *_: Any, **__: Any) -> Iterator[Any]:
+        return map(function, buckets)
+
+    for module in ("stage", "column_scores"):
+        monkeypatch.setattr(f"dualprune.stages.score.{module}.over_buckets", here)

@@ -56,7 +56,7 @@ def read_blocks(
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(min(NUM_THREADS, len(epochs) + 1), "dynamics-reader"))
         opened = [pool.submit(_EpochFile, store, epoch, bucket, columns) for epoch in epochs]
-        index_file = _Rows(store.index.location / bucket_name(bucket), ["sample_id", "label"])
+        index_file = RowReader(store.index.location / bucket_name(bucket), ["sample_id", "label"])
         stack.callback(index_file.close)
         files = [job.result() for job in opened]
         for file in files:
@@ -103,7 +103,7 @@ def read_epoch(store: DynamicsStore, bucket: int, columns: Sequence[str], epoch:
     return values
 
 
-class _Rows:
+class RowReader:
     """A Parquet file read from its start, some rows at a time, row group by row group."""
 
     def __init__(self, place: Location, columns: Sequence[str]) -> None:
@@ -134,8 +134,15 @@ class _Rows:
         return parts[0] if len(parts) == 1 else pa.concat_tables(parts)
 
     def close(self) -> None:
+        """Close the file."""
         self._file.close()
         self._stream.close()
+
+    def __enter__(self) -> RowReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class _EpochFile:
@@ -150,7 +157,7 @@ class _EpochFile:
         self._start, self._stop = store.index.bucket_range(bucket)
         there = [name for name in columns if epoch >= first_epoch(name)]
         try:
-            self._rows = _Rows(self._place, there)
+            self._rows = RowReader(self._place, there)
         except (OSError, pa.ArrowInvalid) as error:
             raise self._damaged(error) from None
         try:

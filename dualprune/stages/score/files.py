@@ -24,7 +24,7 @@ from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.metadata import check_facts, encoded
 from dualprune.dynamics.writer import to_arrow
 from dualprune.errors import ConfigError, DataError
-from dualprune.scores.score import Result, split
+from dualprune.scores.score import Result, Values, split
 from dualprune.selection.engine.survey import Survey
 from dualprune.stages.score.surveys import add_scores, survey_of_scores
 
@@ -36,6 +36,16 @@ class Gaps(NamedTuple):
 
     num_epochs: np.ndarray
     first: np.ndarray
+
+
+def gaps_of(statistics: Values) -> Gaps:
+    """Return the gaps of statistics [n, T], or [n, T, width]; fewer epochs are the last ones."""
+    num_samples, num_epochs = len(next(iter(statistics.values()))), max(a.shape[1] for a in statistics.values())
+    missing = np.zeros((num_samples, num_epochs), dtype=bool)
+    for array in statistics.values():
+        gone = np.isnan(array)
+        missing[:, num_epochs - array.shape[1] :] |= gone if gone.ndim == 2 else gone.any(axis=2)
+    return Gaps(missing.sum(axis=1), missing.argmax(axis=1))
 
 
 @dataclass(frozen=True)
@@ -86,7 +96,8 @@ def score_tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan:
     # A NaN among the statistics makes one of the score: the statistics themselves are looked at only then.
     suspect = np.isnan(mean)
     for score, _ in scored.values():
-        suspect |= np.isnan(score)
+        # Neither a number nor -inf.
+        suspect |= ~(score < np.inf)
     keep = pa.array(_usable(block, bucket, epochs, on_nan)) if suspect.any() else None
     tables = {}
     for name, (score, extras) in scored.items():

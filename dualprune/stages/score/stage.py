@@ -7,8 +7,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-import numpy as np
-
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
@@ -16,19 +14,21 @@ from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, RunError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
-from dualprune.scores.score import EpochScore, Result, Values
+from dualprune.scores.score import EpochScore, Result
 from dualprune.selection.engine.survey import Survey
+from dualprune.stages.score.column_scores import run_column_score
+from dualprune.stages.score.columns import check_columns
 from dualprune.stages.score.files import (
-    Gaps,
     ScoredBlock,
     add_surveys,
+    gaps_of,
     look_at_bucket,
     missing_buckets,
     write_bucket,
 )
 from dualprune.stages.score.kept import check_kept, is_kept, kept_blocks
 from dualprune.stages.score.manifests import begin_stages, commit_stages
-from dualprune.stages.score.methods import epoch_scores, score_methods, statistics_read
+from dualprune.stages.score.methods import column_scores, epoch_scores, score_methods, statistics_read
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,11 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
     run.require("record", "record")
     store = DynamicsStore(run)
     epochs = chosen_epochs(store, config.score.epochs)
+    wanted = score_methods(config)
+    columns = column_scores(wanted)
+    check_columns(run, columns)
     with ExitStack() as stack:
-        methods = epoch_scores(score_methods(config))
+        methods = epoch_scores(wanted)
         stages = begin_stages(stack, run, config, store, epochs, methods, force=force)
         todo = {name: methods[name] for name in stages}
         kept = {name: method for name, method in todo.items() if is_kept(method)}
@@ -57,6 +60,9 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
                 job = ScoreJob(str(run.root.address), some, epochs, config.score.on_nan, config.mean_epochs)
                 surveys = _score(run, config, store, job)
                 commit_stages(run, store, epochs, some, {name: stages[name] for name in some}, surveys)
+    # After those whose scores they may read.
+    for name, method in columns.items():
+        run_column_score(run, config, store, epochs, name, method, force=force)
 
 
 def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
@@ -112,7 +118,7 @@ def scored_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[
     for block in read_blocks(store, bucket, statistics_read(job.methods), job.epochs):
         scored = {name: _scored(method, block) for name, method in job.methods.items()}
         mean = mean_prob(block.statistics[TARGET_PROB], job.mean_epochs)
-        yield ScoredBlock(block.first_position, block.index, scored, mean, partial(_gaps, block.statistics))
+        yield ScoredBlock(block.first_position, block.index, scored, mean, partial(gaps_of, block.statistics))
 
 
 def _scored(method: EpochScore, block: Block) -> Result:
@@ -120,12 +126,3 @@ def _scored(method: EpochScore, block: Block) -> Result:
     # A method is fed the epochs in which all that it reads has values.
     num_epochs = min(array.shape[1] for array in arrays.values())
     return method.score({name: array[:, array.shape[1] - num_epochs :] for name, array in arrays.items()})
-
-
-def _gaps(statistics: Values) -> Gaps:
-    num_samples, num_epochs = statistics[TARGET_PROB].shape
-    missing = np.zeros((num_samples, num_epochs), dtype=bool)
-    for array in statistics.values():
-        gone = np.isnan(array)
-        missing[:, num_epochs - array.shape[1] :] |= gone if gone.ndim == 2 else gone.any(axis=2)
-    return Gaps(missing.sum(axis=1), missing.argmax(axis=1))

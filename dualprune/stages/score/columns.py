@@ -1,0 +1,99 @@
+"""The columns that a score reads, block by block beside the recorded dynamics of the same samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from dualprune.core.run import RunDirectory
+from dualprune.dynamics.blocks import Block, RowReader, read_blocks
+from dualprune.dynamics.columns import VALUE, ColumnStore
+from dualprune.dynamics.metadata import check_facts
+from dualprune.dynamics.store import DynamicsStore
+from dualprune.dynamics.writer import to_numpy
+from dualprune.errors import DataError
+from dualprune.scores.mean_prob import TARGET_PROB
+from dualprune.scores.score import ColumnScore, complete
+from dualprune.stages.score.files import read_scores
+from dualprune.stages.score.methods import SCORE, columns_read, scores_read
+
+
+@dataclass(frozen=True)
+class ColumnJob:
+    """All that a task needs to know to score by one method; `summaries` by class, or of all under None."""
+
+    run: str
+    name: str
+    method: ColumnScore
+    epochs: Sequence[int]
+    on_nan: str
+    mean_epochs: int | None
+    summaries: dict[int | None, Any] | None = None
+
+
+class ColumnBlock(NamedTuple):
+    """Consecutive samples with their columns; the method sees those that are `usable`, bool [n]."""
+
+    block: Block
+    columns: dict[str, np.ndarray]
+    usable: np.ndarray
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels of all n samples, int64."""
+        labels: np.ndarray = self.block.index["label"].to_numpy()
+        return labels
+
+
+def check_columns(run: RunDirectory, methods: Mapping[str, ColumnScore]) -> None:
+    """Raise a RunError where a column that a method reads is not there."""
+    names = columns_read(methods)
+    if names:
+        columns = ColumnStore(run)
+        for name in names:
+            columns.record(name)
+
+
+def column_blocks(store: DynamicsStore, bucket: int, job: ColumnJob) -> Iterator[ColumnBlock]:
+    """Yield a bucket's blocks with the columns that the method reads, in position order.
+
+    Samples that were never seen, or that have no score by a method that is read, are not usable. A column's NaN is a
+    DataError, or makes a sample unusable where `on_nan` is "drop".
+    """
+    start, stop = store.index.bucket_range(bucket)
+    known = {f"{SCORE}{name}": _dense_scores(store, name, bucket) for name in scores_read(job.method)}
+    with ExitStack() as stack:
+        readers = {}
+        for name in columns_read({job.name: job.method}):
+            place = ColumnStore(store.run).file(name, bucket)
+            readers[name] = stack.enter_context(RowReader(place, [VALUE]))
+            facts = {"run": store.index.fingerprint, "bucket": bucket, "rows": stop - start}
+            check_facts(place, readers[name].metadata, f"delete the folder columns/{name} and measure again", **facts)
+        for block in read_blocks(store, bucket, [TARGET_PROB], job.epochs):
+            count, first = block.index.num_rows, block.first_position - start
+            measured = {name: to_numpy(reader.next(count)[VALUE].combine_chunks()) for name, reader in readers.items()}
+            scores = {name: values[first : first + count] for name, values in known.items()}
+            usable = complete({TARGET_PROB: block.statistics[TARGET_PROB], **scores})
+            if measured:
+                lacking = usable & ~complete(measured)
+                if lacking.any() and job.on_nan == "raise":
+                    sample_id = block.index["sample_id"][int(np.flatnonzero(lacking)[0])].as_py()
+                    raise DataError(
+                        f"score method {job.name}: {int(lacking.sum())} samples of bucket {bucket} have a NaN in "
+                        f"{' or '.join(measured)}, first sample {sample_id!r}; set score.on_nan to drop to leave them "
+                        "out"
+                    )
+                usable &= ~lacking
+            yield ColumnBlock(block, {**measured, **scores}, usable)
+
+
+def _dense_scores(store: DynamicsStore, name: str, bucket: int) -> np.ndarray:
+    start, stop = store.index.bucket_range(bucket)
+    table = read_scores(store.run, name, bucket, ["position", "score"])
+    dense = np.full(stop - start, np.nan)
+    dense[table["position"].to_numpy() - start] = table["score"].to_numpy()
+    return dense
