@@ -7,12 +7,14 @@ columns/NAME/_commit.json           the column counts when this is there: finger
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import FileRecord, Location
@@ -21,7 +23,7 @@ from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name, statistics_options
 from dualprune.dynamics.metadata import with_facts
 from dualprune.dynamics.writer import to_arrow
-from dualprune.errors import RunError
+from dualprune.errors import DataError, RunError
 
 VALUE = "value"
 
@@ -77,6 +79,21 @@ class ColumnStore:
                 "files": [file.to_json() for file in sorted(files, key=lambda file: file.name)],
             }
         )
+
+    def finish(self, name: str, fingerprint: str) -> int:
+        """Declare a column complete from the files that are there, and return its width; see `commit`."""
+        files, widths = [], set()
+        for bucket in range(self.index.num_buckets):
+            content = self.file(name, bucket).read_bytes()
+            found = pq.ParquetFile(pa.BufferReader(content))
+            kind = found.schema_arrow.field(VALUE).type
+            widths.add(kind.list_size if pa.types.is_fixed_size_list(kind) else 1)
+            digest = hashlib.sha256(content).hexdigest()
+            files.append(FileRecord(bucket_name(bucket), found.metadata.num_rows, len(content), digest))
+        if len(widths) > 1:
+            raise DataError(f"column {name} has {sorted(widths)} values per sample in different buckets; expected one")
+        self.commit(name, fingerprint, widths.copy().pop(), files)
+        return widths.pop()
 
     def discard(self, name: str) -> None:
         """Delete a column; its record goes first."""

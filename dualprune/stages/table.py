@@ -73,7 +73,7 @@ def pruning_stages(config: Config) -> list[str]:
 
 
 def _score_keys(config: Config) -> list[str]:
-    from dualprune.stages.score.methods import score_methods
+    from dualprune.stages.methods import score_methods
 
     return [f"score.{method}" for method in score_methods(config)]
 
@@ -119,6 +119,12 @@ def _score_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[st
     return score_inputs(store, store.epochs[:limit]) if store.epochs else None
 
 
+def _measure_keys(config: Config) -> list[str]:
+    from dualprune.stages.methods import measurements_read
+
+    return [f"measure.{name}" for name in measurements_read(config)]
+
+
 def _select_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
     from dualprune.stages.inputs import select_inputs
 
@@ -148,6 +154,14 @@ STAGES: dict[str, Stage] = {
             keys=lambda config: ["index", "record"],
             so_far=_recorded_so_far,
             families=("index", "record"),
+        ),
+        Stage(
+            "measure",
+            about="Measure what the score methods read once per sample.",
+            entry="dualprune.stages.measure:run_measure",
+            after=("record",),
+            keys=_measure_keys,
+            wanted=lambda config: bool(_measure_keys(config)),
         ),
         Stage(
             "score",

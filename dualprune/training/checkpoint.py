@@ -18,6 +18,7 @@ import torch
 
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import epoch_name, epoch_number
+from dualprune.errors import RunError
 from dualprune.training.loop import Trainer, bare
 
 logger = logging.getLogger(__name__)
@@ -84,6 +85,15 @@ def restore(trainer: Trainer, place: Location) -> dict[str, Any]:
     trainer.step = int(state["step"])
     extra: dict[str, Any] = _arrays(state.get("extra", {}))
     return extra
+
+
+def load_model(module: torch.nn.Module, place: Location) -> None:
+    """Load the weights of a checkpoint into a module on the CPU; a RunError where the checkpoint is damaged."""
+    content = _read(place)
+    if content is None:
+        raise RunError(f"checkpoint {place} is damaged or incomplete; record again")
+    state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    module.load_state_dict(state["model"])
 
 
 def _tensors(value: Any) -> Any:

@@ -24,8 +24,8 @@ from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores import SCORES, Accumulator, EpochScore
 from dualprune.scores.score import Values
+from dualprune.stages.methods import epoch_scores, score_methods
 from dualprune.stages.score.files import read_scores
-from dualprune.stages.score.methods import epoch_scores, score_methods
 from dualprune.stages.score.running import RunningScores
 from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 from dualprune.training.recorder import EpochRecorder

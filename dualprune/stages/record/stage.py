@@ -19,10 +19,10 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores.score import EpochScore
 from dualprune.selection.stability import settled_at
+from dualprune.stages.methods import score_methods, statistics_read
 from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.record.worker import RecordJob, record_worker
 from dualprune.stages.score.kept import unstored
-from dualprune.stages.score.methods import score_methods, statistics_read
 from dualprune.training import checkpoint
 
 logger = logging.getLogger(__name__)

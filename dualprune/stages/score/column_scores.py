@@ -24,10 +24,10 @@ from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
 from dualprune.scores.score import ColumnScore, Values, split
 from dualprune.selection.engine.survey import Survey
+from dualprune.stages.methods import columns_read, scores_read
 from dualprune.stages.score.columns import ColumnBlock, ColumnJob, column_blocks
 from dualprune.stages.score.files import Gaps, ScoredBlock, add_surveys, gaps_of, write_bucket
 from dualprune.stages.score.manifests import begin_stages, commit_stages
-from dualprune.stages.score.methods import columns_read, scores_read
 
 
 def run_column_score(

@@ -18,8 +18,8 @@ from dualprune.dynamics.writer import to_numpy
 from dualprune.errors import DataError
 from dualprune.scores.mean_prob import TARGET_PROB
 from dualprune.scores.score import ColumnScore, complete
+from dualprune.stages.methods import SCORE, columns_read, scores_read
 from dualprune.stages.score.files import read_scores
-from dualprune.stages.score.methods import SCORE, columns_read, scores_read
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from dualprune.errors import ConfigError, UserError
 from dualprune.scores.mean_prob import MeanProb
 from dualprune.scores.score import EpochScore, Result, Values, complete, split, without_incomplete
 from dualprune.selection.engine.survey import Survey
+from dualprune.stages.methods import epoch_scores, score_methods, statistics_read
 from dualprune.stages.score.files import (
     Gaps,
     ScoredBlock,
@@ -34,7 +35,6 @@ from dualprune.stages.score.files import (
     write_bucket,
 )
 from dualprune.stages.score.manifests import begin_stages, commit_stages
-from dualprune.stages.score.methods import epoch_scores, score_methods, statistics_read
 from dualprune.training import collectives
 from dualprune.training.listener import EpochListener
 

@@ -16,6 +16,7 @@ from dualprune.errors import ConfigError, RunError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
 from dualprune.scores.score import EpochScore, Result
 from dualprune.selection.engine.survey import Survey
+from dualprune.stages.methods import column_scores, epoch_scores, score_methods, statistics_read
 from dualprune.stages.score.column_scores import run_column_score
 from dualprune.stages.score.columns import check_columns
 from dualprune.stages.score.files import (
@@ -28,7 +29,6 @@ from dualprune.stages.score.files import (
 )
 from dualprune.stages.score.kept import check_kept, is_kept, kept_blocks
 from dualprune.stages.score.manifests import begin_stages, commit_stages
-from dualprune.stages.score.methods import column_scores, epoch_scores, score_methods, statistics_read
 
 
 @dataclass(frozen=True)

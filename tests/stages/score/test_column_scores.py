@@ -16,8 +16,8 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, DataError, RunError
 from dualprune.scores import SCORES, ColumnScore, dual
 from dualprune.scores.score import Values
+from dualprune.stages.methods import score_methods
 from dualprune.stages.score.files import read_scores
-from dualprune.stages.score.methods import score_methods
 from dualprune.stages.score.stage import run_score
 from tests.conftest import MakeDynamics
 

@@ -13,7 +13,7 @@ from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.selection.engine.survey import survey
-from dualprune.stages.score.methods import epoch_scores, score_methods
+from dualprune.stages.methods import epoch_scores, score_methods
 from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 from dualprune.stages.score.surveys import ALL, NUM_HARDEST, READS, SURVEY, known_survey
 from dualprune.stages.select.bucketed import Scores

@@ -62,5 +62,12 @@ def columns_read(methods: Mapping[str, ScoreMethod]) -> tuple[str, ...]:
     return tuple(name for name in names if not name.startswith(SCORE))
 
 
+def measurements_read(config: Config) -> list[str]:
+    """Return the columns that the configured scores read and a measurement makes."""
+    from dualprune.training.measurements import MEASUREMENTS
+
+    return [name for name in columns_read(score_methods(config)) if name in MEASUREMENTS]
+
+
 def _union(*names: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for some in names for name in some))

@@ -1,0 +1,58 @@
+"""Decodes a shard and counts its pixels: what training has to know of all images is added up from that."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dualprune.data.resident import DataFacts, Part
+from dualprune.data.source import Shard, Source
+from dualprune.errors import DataError
+
+
+def decode_shard(source: Source, shard: Shard) -> tuple[Part, dict[str, Any]]:
+    """Return a shard's decoded samples, and its part in `data_facts`; a DataError where a label is out of range."""
+    images, labels, failed = source.read(shard)
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(source.classes)))
+    if len(wrong):
+        raise DataError(
+            f"label {labels[wrong[0]]} in row {shard.start + wrong[0]} of the {shard.split} set is out of range: "
+            f"expected 0 … {len(source.classes) - 1}"
+        )
+    usable = np.ones(len(labels), dtype=bool)
+    usable[list(failed)] = False
+    # Per-channel counts of each grey value: exact sums without a float copy of the pixels.
+    counts = np.stack([np.bincount(images[usable, c].ravel(), minlength=256) for c in range(images.shape[1])])
+    scale = np.arange(256) / 255.0
+    facts = {
+        "split": shard.split,
+        "shape": images.shape[1:],
+        "pixels": int(counts[0].sum()),
+        "sum": counts @ scale,
+        "squares": counts @ scale**2,
+        "failed": list(failed.values()),
+    }
+    return (images, labels, usable), facts
+
+
+def data_facts(source: Source, parts: Sequence[dict[str, Any]]) -> DataFacts:
+    """Return what is known of a decoded source from what `decode_shard` counted, in the order of the shards."""
+    train = [part for part in parts if part["split"] == "train"]
+    count = sum(part["pixels"] for part in train)
+    if not count:
+        raise DataError("the data set has no image that can be decoded")
+    mean = sum(part["sum"] for part in train) / count
+    variance = sum(part["squares"] for part in train) / count - mean**2
+    shapes = {part["shape"] for part in parts}
+    if len(shapes) > 1:
+        raise DataError(f"training and test images differ in shape: {sorted(shapes)}; set data.image_size")
+    return DataFacts(
+        shape=shapes.pop(),
+        num_train=source.num_samples,
+        num_classes=len(source.classes),
+        mean=tuple(mean.tolist()),
+        std=tuple(np.sqrt(np.maximum(variance, 1e-6)).tolist()),
+        skipped_ids=tuple(sample_id for part in train for sample_id in part["failed"]),
+    )

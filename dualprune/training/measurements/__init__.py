@@ -1,0 +1,100 @@
+"""Measurements, one file each, and what a measurement is: numbers or vectors taken once per sample, after recording.
+
+The result is a column of the run, which scores read by the measurement's name.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dualprune.core.config import ModelConfig
+from dualprune.core.registry import Plugin, Registry
+from dualprune.core.storage import Location
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+    from dualprune.data.loader import Batch
+    from dualprune.training.models import Model
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What a recording left behind: the model's configuration, its shape, and the newest checkpoint, if one is kept."""
+
+    model: ModelConfig
+    num_classes: int
+    sample_shape: tuple[int, ...]
+    checkpoint: Location | None
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with weights, in evaluation mode."""
+
+    plugin: Model
+    module: nn.Module
+
+    def logits(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return logits [b, K] of inputs [b, …]."""
+        found: torch.Tensor = self.module(inputs)
+        return found
+
+    def features(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Return what the last layer sees of inputs [b, …], float [b, d]."""
+        return self.plugin.features(self.module, inputs)
+
+
+class Measurement(Plugin, ABC):
+    """What is measured once per sample: the mean over the models of `measure`.
+
+    Define `measure`, in a file that imports torch inside it. It runs without gradient, on samples as they are, without
+    augmentation, a task per bucket.
+    """
+
+    # Whether the results depend on the recorded model, and not on the samples alone.
+    reads_model: ClassVar[bool] = True
+
+    def models(self, recorded: Recorded) -> Iterator[TrainedModel | None]:
+        """Yield the models to measure with, one after the other; by default the recorded one, as its recording ended.
+
+        None stands for no model, where `reads_model` is False. A RunError where no checkpoint is kept.
+        """
+        from dualprune.errors import RunError
+
+        if not self.reads_model:
+            yield None
+            return
+        if recorded.checkpoint is None:
+            raise RunError(
+                f"{self.name} measures with the recorded model, and no checkpoint of it is kept; record again"
+            )
+        from dualprune.training.checkpoint import load_model
+        from dualprune.training.models import make_model
+
+        plugin = make_model(recorded.model)
+        module = plugin.build(recorded.num_classes, recorded.sample_shape)
+        load_model(module, recorded.checkpoint)
+        yield TrainedModel(plugin, module.eval())
+
+    def prepare(self, model: TrainedModel | None, batches: Iterator[Batch]) -> Any:
+        """Return what `measure` needs to know of all training samples, small and picklable; called once, before it."""
+        return None
+
+    @classmethod
+    def prepares(cls) -> bool:
+        """Whether it has `prepare`, which reads all training samples once more."""
+        return cls.prepare is not Measurement.prepare
+
+    @abstractmethod
+    def measure(self, model: TrainedModel | None, state: Any, batch: Batch) -> torch.Tensor:
+        """Return float [b], or [b, d], for the samples of a batch."""
+
+
+MEASUREMENTS: Registry[type[Measurement]] = Registry(
+    "measurement", "dualprune.training.measurements", "dualprune.measurements"
+)
