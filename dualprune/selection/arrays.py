@@ -33,7 +33,7 @@ def beta(
     """Draw the samples to keep by Beta sampling, and return their positions, int64 [k], ascending.
 
     Args:
-        score: float [n], not NaN; high means: keep first.
+        score: float [n]; high means: keep first, -inf: never.
         mean_prob: float [n] in [0, 1], mean target probability.
         ratio: pruning ratio in [0, 1), the share removed.
         c_d: the data set's constant.
@@ -154,7 +154,10 @@ def _columns(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> 
     for name, values in (("mean_prob", means), ("sample_ids", ids)):
         if values is not None and len(values) != len(scores):
             raise DataError(f"{name} has {len(values)} values, score has {len(scores)}; expected one per sample")
-    bad = np.flatnonzero(~np.isfinite(scores) | (np.isnan(means) if means is not None else False))
+    bad = np.flatnonzero(np.isnan(scores) | (scores == np.inf) | (np.isnan(means) if means is not None else False))
     if len(bad):
-        raise DataError(f"{len(bad)} samples have a NaN score or mean_prob, first at position {bad[0]}; drop them")
+        raise DataError(
+            f"{len(bad)} samples have a score of NaN or +inf, or a mean_prob of NaN, first at position {bad[0]}; drop "
+            "them, or score them -inf to keep none of them"
+        )
     return {"sample_id": ids, "score": scores, "mean_prob": means, "position": np.arange(len(scores))}

@@ -7,16 +7,19 @@ import logging
 import numpy as np
 import pytest
 import scipy.stats
+from numpy.typing import NDArray
 
 from dualprune import selection
 from dualprune.core.config import BalanceConfig, SelectConfig
 from dualprune.core.config_file import make_config
 from dualprune.core.plugins import make_sampler
 from dualprune.errors import ConfigError, DataError
+from dualprune.selection.arrays import draw
 from dualprune.selection.engine.drawing import Constraints, DrawRules, Outcome, draw_all
 from dualprune.selection.engine.quotas import allot, stratum_budgets
 from dualprune.selection.engine.survey import Each
 from dualprune.selection.rows import Rows
+from dualprune.selection.sampler import Draw, Sampler, Summary
 
 RNG = np.random.default_rng(11)
 SCORE, MEAN = RNG.gamma(2.0, 0.05, 1000), RNG.random(1000)
@@ -231,3 +234,43 @@ def test_zero_weights_warn_with_their_number(caplog: pytest.LogCaptureFixture) -
     score[[2, 5]] = 0.5
     assert {2, 5} < set(selection.beta(score, np.full(10, 0.5), ratio=0.6).tolist())
     assert "8 of 10 candidates have weight zero, and only 2 have a positive one; the other 2 of the 4" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["random", "top_k", "beta", "ccs"])
+def test_a_score_of_minus_infinity_is_never_kept(method: str) -> None:
+    never = np.arange(0, 1000, 3)
+    score = SCORE.copy()
+    score[never] = -np.inf
+    [kept] = selection.select(SelectConfig(method=method, ratio=0.5), score, MEAN)
+    assert len(kept) == 500
+    assert not set(never.tolist()) & set(kept.tolist())
+    with pytest.raises(ConfigError, match=r"of 1000 samples keeps 700, but only 666 may be kept"):
+        selection.select(SelectConfig(method=method, ratio=0.3), score, MEAN)
+
+
+class Oldest(Sampler):
+    """As plain as a sampler can be."""
+
+    def draw(self, ratio: float, summary: Summary) -> Draw:
+        class Age(Draw):
+            def order(self, rows: Rows) -> NDArray[np.float64]:
+                return -rows.position.astype(float)
+
+        return Age()
+
+
+def test_a_plain_sampler_is_an_order() -> None:
+    Oldest.name = "oldest"
+    [kept] = draw(Oldest(), DrawRules((0.7,), balance=BalanceConfig(quota="proportional")), SCORE, labels=LABEL)
+    for label in range(5):
+        rows = np.flatnonzero(label == LABEL)
+        assert kept[LABEL[kept] == label].tolist() == rows[: np.count_nonzero(LABEL[kept] == label)].tolist()
+    assert len(kept) == 300
+
+
+def test_ccs_by_aum_names_what_is_missing() -> None:
+    assert selection.ccs(SCORE, ratio=0.5).tolist() == selection.stratified(SCORE, ratio=0.5).tolist()
+    with pytest.raises(ConfigError, match=r"ccs with these options needs aum beside the score"):
+        selection.ccs(SCORE, ratio=0.5, drop=0.1)
+    dropped = selection.ccs(SCORE, ratio=0.5, drop=0.1, drop_by="score")
+    assert dropped.tolist() == selection.stratified(SCORE, ratio=0.5, drop_hardest=0.1).tolist()

@@ -110,6 +110,9 @@ class _Drawing:
         num_groups = len(self._groups) if self._balance.active else 1
         self._base = DrawSpec(ColumnDraw(), rules.seed, num_groups, constraints.forced, constraints.excluded)
         self._seen = survey(each, self._base, sampler.num_top, sampler.reads, known)
+        if self._seen.lowest == -np.inf:
+            self._base = replace(self._base, has_unranked=True)
+            self._seen = survey(each, self._base, sampler.num_top, sampler.reads)
         self._cutoffs: dict[Any, Cutoff] = {}
         # Surveys that a draw's own cells ask for; ratios with equal cells share one.
         self._surveys: list[tuple[DrawSpec, Survey]] = []
@@ -228,8 +231,8 @@ class _Drawing:
         if count > candidates:
             raise ConfigError(
                 f"select.ratio: {ratio:g} of {total} samples keeps {count}, but only {candidates} may be kept "
-                "(select.never_keep, deduplicate and the sampler's skip or drop leave out the others); raise the "
-                "pruning ratio"
+                "(scores of -inf, select.never_keep, deduplicate and the sampler's skip or drop leave out the others); "
+                "raise the pruning ratio"
             )
         if forced > count:
             raise ConfigError(

@@ -8,44 +8,38 @@ from typing import Any
 
 import numpy as np
 
-from dualprune.core.hashing import hash_bits, id_bits
 from dualprune.selection.rows import Rows
 
 # One of this many samples is taken, or fewer where that would be more than MOST.
 SHARE = 256
 MOST = 1 << 18
+# This many scores of a block seed who is chosen of it.
+SEEDS = 4
 
 
 @dataclass
 class Sketch:
-    """Columns of some samples, in the order of their positions: position, id_bits and what else was asked for.
-
-    One of SHARE · step is taken.
-    """
+    """Columns of some samples, in the order of their buckets; `score` is one. One of SHARE · step is taken."""
 
     step: int = 1
     pieces: list[dict[str, Any]] = field(default_factory=list)
 
     def __len__(self) -> int:
-        return sum(len(piece["position"]) for piece in self.pieces)
+        return sum(len(piece["score"]) for piece in self.pieces)
 
     def choose(self, rows: Rows, columns: Sequence[str]) -> None:
         """Take some of the rows."""
         count = len(rows) // SHARE
-        if not count:
-            return
-        numbers = np.unique(np.random.default_rng(int(rows.position[0])).integers(len(rows), size=count))
-        piece = {name: getattr(rows, name)[numbers] for name in ("position", *columns)}
-        piece["id_bits"] = id_bits(rows.sample_id.take(numbers))
-        self.pieces.append(piece)
+        if count:
+            rng = np.random.default_rng(rows.score[:SEEDS].view(np.uint64))
+            numbers = np.unique(rng.integers(len(rows), size=count))
+            self.pieces.append({name: getattr(rows, name)[numbers] for name in columns})
 
     @property
     def columns(self) -> dict[str, Any]:
         """All columns, whole; none where nothing is chosen."""
         names = self.pieces[0] if self.pieces else ()
-        whole = {name: np.concatenate([piece[name] for piece in self.pieces]) for name in names}
-        order = np.argsort(whole["position"], kind="stable") if whole else None
-        return {name: values[order] for name, values in whole.items()}
+        return {name: np.concatenate([piece[name] for piece in self.pieces]) for name in names}
 
     def add(self, other: Sketch) -> None:
         """Take what was chosen elsewhere, too; of too many, every other one is given up."""
@@ -59,11 +53,10 @@ class Sketch:
         self.pieces = [_thinned(piece, step) for piece in self.pieces]
 
     def rows(self, seed: int) -> Rows:
-        """Return all as rows that know their hashes for a seed."""
-        columns = self.columns
-        bits = columns.pop("id_bits")
-        rows = Rows.of(**columns)
-        rows.once(("hash", seed), lambda: hash_bits(bits, seed))
+        """Return all as rows with hashes by chance: they are as good as their own for a guess, and no id is read."""
+        rows = Rows.of(**self.columns)
+        hashes = np.random.default_rng(seed).integers(1 << 64, size=len(rows), dtype=np.uint64)
+        rows.once(("hash", seed), lambda: hashes)
         return rows
 
 

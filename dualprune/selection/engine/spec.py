@@ -23,6 +23,7 @@ class DrawSpec:
     `forced` and `excluded` are positions, ascending. A forced sample takes part whatever else is said; where the draw
     has no cell for it, it counts in the last one of its group. Samples that one of `within` does not keep take no part.
     Those that one of `first` keeps come before all others. `cuts` are the sampler's, as the draw's cells know them.
+    With `has_unranked`, samples with a score of -inf are among the rest: they are never kept.
     """
 
     draw: Draw
@@ -33,6 +34,7 @@ class DrawSpec:
     cuts: tuple[Cutoff, ...] = ()
     within: tuple[Cutoff, ...] = ()
     first: tuple[Cutoff, ...] = ()
+    has_unranked: bool = False
 
     @property
     def num_cells(self) -> int:
@@ -47,7 +49,7 @@ class DrawSpec:
     @property
     def is_of_all(self) -> bool:
         """Whether every sample takes part, none is forced, and there is one cell."""
-        constrained = len(self.excluded) or len(self.forced) or self.within or self.has_own_cells
+        constrained = len(self.excluded) or len(self.forced) or self.within or self.has_own_cells or self.has_unranked
         return self.num_groups == 1 and not constrained
 
     def cells(self, rows: Rows) -> tuple[Ints, Mask | None]:
@@ -63,6 +65,8 @@ class DrawSpec:
         if self.num_groups > 1:
             cell = cell + rows.group * per_group
         out = _either(out, among(self.excluded, rows))
+        if self.has_unranked:
+            out = _either(out, rows.score == -np.inf)
         for cutoff in self.within:
             out = _either(out, ~cutoff.keeps(rows))
         if out is not None:
@@ -143,8 +147,8 @@ class Cutoff:
             chance = (num_drawn / np.maximum(num_candidates, 1))[cell]
         else:
             key = rank_key(self.next_rank)[cell]
-            with np.errstate(over="ignore", divide="ignore"):
-                chance = -np.expm1(-np.exp(np.log(self.spec.weight(rows)) - key))
+            with np.errstate(over="ignore"):
+                chance = -np.expm1(-np.exp(self.spec.draw.order(rows) - key))
             chance[key == -np.inf] = 1.0
         return chance if first is None else np.where(first, 1.0, chance)
 

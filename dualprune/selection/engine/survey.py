@@ -1,4 +1,4 @@
-"""A first look at the samples: how many there are in each cell, their range, the highest-scored, and some by chance.
+"""A first look at the samples: how many each cell has, their range, the highest-scored, and some by chance.
 
 It takes a pass, unless all that is asked is known since the scores were made.
 """
@@ -55,7 +55,10 @@ class Survey:
         if not len(rows):
             return
         self.num_samples += len(rows)
-        self.sketch.choose(rows, ["score", *self.reads, *(["group"] if spec.num_groups > 1 else [])])
+        grouped, placed = spec.num_groups > 1, len(spec.forced) or len(spec.excluded)
+        self.sketch.choose(
+            rows, ["score", *self.reads, *(["group"] if grouped else []), *(["position"] if placed else [])]
+        )
         if self.num_hardest:
             floor = self.hardest[-1][0] if len(self.hardest) == self.num_hardest else -np.inf
             if rows.score.max() >= floor:

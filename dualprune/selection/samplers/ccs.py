@@ -37,7 +37,7 @@ class StrataDraw(RandomDraw):
         cell = np.zeros(len(rows), dtype=np.int64)
         if self.num_cells > 1 and self.highest > self.lowest:
             share = (rows.score - self.lowest) / (self.highest - self.lowest)
-            cell = np.clip((share * self.num_cells).astype(np.int64), 0, self.num_cells - 1)
+            cell = np.clip(share * self.num_cells, 0, self.num_cells - 1).astype(np.int64)
         for mask in inside:
             cell[mask] = -1
         return cell

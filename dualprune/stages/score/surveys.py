@@ -1,6 +1,6 @@
 """What is seen of the scores as they are written: a selection then need not look at all of them first.
 
-scores/method=dual/_survey.parquet   some samples by chance: position, id_bits, score, mean_prob; in position order.
+scores/method=dual/_survey.parquet   score and mean_prob of some samples by chance, from the lowest score on.
                                      The other facts are JSON under the key `survey` of its metadata
 """
 
@@ -24,7 +24,7 @@ SURVEY = "_survey.parquet"
 NUM_HARDEST = 100
 READS = ("mean_prob",)
 FACTS = ("num_hardest", "num_samples", "lowest", "highest", "hardest")
-COLUMNS = {"position": pa.int64(), "id_bits": pa.uint64(), "score": pa.float64(), "mean_prob": pa.float64()}
+COLUMNS = {"score": pa.float64(), "mean_prob": pa.float64()}
 ALL = DrawSpec(ColumnDraw(), 0)
 
 
@@ -45,9 +45,11 @@ def add_scores(survey: Survey, table: pa.Table) -> None:
 def write_survey(survey: Survey, file: Location) -> None:
     """Write a survey of scores."""
     facts = json.dumps({name: getattr(survey, name) for name in FACTS} | {"step": survey.sketch.step})
-    columns = survey.sketch.columns or {name: [] for name in COLUMNS}
+    columns = survey.sketch.columns or {name: np.zeros(0) for name in COLUMNS}
+    # In an order that does not tell who wrote the scores.
+    order = np.lexsort([columns[name] for name in reversed(COLUMNS)])
     schema = pa.schema(COLUMNS, metadata={"survey": facts})
-    file.write_table(pa.table({name: columns[name] for name in COLUMNS}, schema=schema))
+    file.write_table(pa.table({name: columns[name][order] for name in COLUMNS}, schema=schema))
 
 
 def read_survey(file: Location) -> Survey:

@@ -89,9 +89,9 @@ class Bucket:
             return values
         array = values.to_numpy(zero_copy_only=False)
         # A sum is faster to make, and finite unless a value is not, or the values are huge.
-        if name == "score" and not np.isfinite(array.sum()) and not np.isfinite(array).all():
+        if name == "score" and not np.isfinite(array.sum()) and not (array < np.inf).all():
             raise DataError(
-                f"scores of {self._scores.method} in bucket {self.number} are not all finite; "
+                f"scores of {self._scores.method} in bucket {self.number} are not all numbers; "
                 "score again with force=True"
             )
         return array

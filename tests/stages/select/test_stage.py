@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -88,6 +90,22 @@ def test_the_order_of_rows_does_not_matter(make_dynamics: MakeDynamics, ray_clus
         run_select(run, config)
         kept.append(set((run.selection("s") / "kept.parquet").read_table()["sample_id"].to_pylist()))
     assert kept[0] == kept[1]
+
+
+def test_one_bucket_is_drawn_from_without_ray(make_dynamics: MakeDynamics) -> None:
+    run = make_dynamics(PROB, num_buckets=1)
+    recorded(run)
+    run_score(run, settings())
+    program = f"""
+import sys
+from dualprune.core.config_file import make_config
+from dualprune.core.run import RunDirectory
+from dualprune.stages.select.stage import run_select
+run_select(RunDirectory({str(run.root.address)!r}), make_config({{"select": {{"ratio": 0.7, "name": "s"}}}}))
+print([name for name in ("ray", "torch", "rich") if name in sys.modules])
+"""
+    assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"
+    assert (run.selection("s") / "kept.parquet").read_table().num_rows == 299
 
 
 def test_a_nan_names_the_sample_and_the_epoch(make_dynamics: MakeDynamics, ray_cluster: None) -> None:
