@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import dualprune
+from dualprune.core.storage import Location
 from dualprune.errors import DataError, RunError
 
 PROB = np.random.default_rng(0).random((4, 20), dtype=np.float32)
@@ -107,3 +108,24 @@ def test_a_source_inside_the_run_or_around_it_is_refused(tmp_path: Path) -> None
         dualprune.import_file(tmp_path, tmp_path / "new", config=SHORT)
     # A name that only begins alike is another folder.
     dualprune.import_file(tmp_path / "d.parquet", tmp_path / "d.parquet-run", config=SHORT)
+
+
+def test_an_object_store_is_treated_alike(s3: str) -> None:
+    base, _, options = s3.partition("?")
+    run = dualprune.import_dynamics(PROB, s3, config=SHORT)
+    with pytest.raises(RunError, match="is a run directory already"):
+        dualprune.import_dynamics(PROB, s3, config=SHORT)
+    with pytest.raises(DataError, match=r"not in \[0, 1\]"):
+        dualprune.import_dynamics(with_value(1.5), s3, config=SHORT, force=True)
+    assert len(dualprune.DynamicsStore(run).epochs) == 4
+    dualprune.import_dynamics(PROB[:3], s3, config=SHORT, force=True)
+    assert len(dualprune.DynamicsStore(run).epochs) == 3
+    dualprune.export_dynamics(run, f"{base}/out.npz?{options}")
+    dualprune.export_dynamics(run, f"{base}/out.npz?{options}", force=True)
+    mine = Location.of(f"{base}-mine/notes.txt?{options}")
+    mine.write_text("mine")
+    with pytest.raises(RunError, match=r"not a run directory and holds other things, such as notes.txt"):
+        dualprune.import_dynamics(PROB, mine.parent, config=SHORT, force=True)
+    with pytest.raises(RunError, match=r"holds files that were not made by dualprune, such as notes.txt"):
+        dualprune.export_dynamics(run, mine.parent, force=True)
+    assert mine.read_bytes() == b"mine"
