@@ -15,6 +15,14 @@ import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Where a plug-in of each kind stands in this package, and what registers it there.
+PLACES = {
+    "statistic": ("dynamics/statistics", "STATISTICS"),
+    "score method": ("scores", "SCORES"),
+    "sampler": ("selection/samplers", "SAMPLERS"),
+    "source": ("data/sources", "SOURCES"),
+    "model": ("training/models", "MODELS"),
+}
 NAMES = {
     "class_prob": "statistic",
     "mean_entropy": "score method",
@@ -47,6 +55,23 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     zipfile.ZipFile(wheel).extractall(site)
     shutil.copy(source / "tiny.yaml", site)
     return site
+
+
+def test_a_new_file_in_the_folder_of_its_kind_is_found(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "dualprune", tmp_path / "dualprune", ignore=shutil.ignore_patterns("__pycache__"))
+    files = files_of_the_page()
+    for name, kind in NAMES.items():
+        folder, registry = PLACES[kind]
+        text = files[f"tiny_plugins/{name}.py"]
+        [plugin] = re.findall(r"^class (\w+)\((?:Statistic|EpochScore|ColumnScore|Sampler|Source|Model)\)", text, re.M)
+        decorated = text.replace(f"class {plugin}(", f'@dualprune.{registry}.register("{name}")\nclass {plugin}(')
+        (tmp_path / "dualprune" / folder / f"{name}.py").write_text(f"import dualprune\n{decorated}")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", "dualprune", "methods", "--json"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    listed = {entry["name"]: entry["kind"] for entry in json.loads(done.stdout)}
+    assert {name: listed.get(name) for name in NAMES} == NAMES
 
 
 def dualprune(site: Path, *words: str) -> str:
