@@ -13,7 +13,9 @@ import typer
 
 from dualprune.cli import app
 from dualprune.core.config import Config
+from dualprune.core.config_file import make_config
 from dualprune.core.metrics import GAUGES
+from dualprune.core.yaml_file import parse_yaml
 
 ROOT = Path(__file__).parents[1]
 DOCS = sorted(
@@ -97,7 +99,8 @@ def _told(program: list[str]) -> set[str]:
 
 @pytest.mark.parametrize("doc", DOCS, ids=str)
 def test_links_lead_somewhere(doc: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(doc))
+    prose = re.sub(r"^```\w*\n.*?^```", "", text_of(doc), flags=re.MULTILINE | re.DOTALL)
+    links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", prose)
     assert [link for link in links if not (ROOT / doc.parent / link).exists()] == []
 
 
@@ -125,6 +128,28 @@ def test_configuration_keys_are_there(doc: Path) -> None:
     files = ("py", "json", "parquet", "md", "yaml")
     unknown = [f"{a}.{b}" for a, b in sorted(named) if b not in sections[a].model_fields and b not in files]
     assert unknown == []
+
+
+def blocks_of(doc: Path, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text_of(doc), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=str)
+def test_configurations_are_valid(doc: Path) -> None:
+    # Files of the package on docs/plugins.md have a test of their own, with that package.
+    for block in blocks_of(doc, "yaml"):
+        if not re.match(r"# \S+\.yaml\n", block):
+            make_config(parse_yaml(block, str(doc)))
+
+
+@pytest.mark.parametrize("doc", DOCS, ids=str)
+def test_python_is_valid_and_names_what_there_is(doc: Path) -> None:
+    import dualprune
+
+    for block in blocks_of(doc, "python"):
+        compile(block, str(doc), "exec")
+        for name in re.findall(r"\bdualprune\.([A-Za-z_]\w*)", block):
+            assert hasattr(dualprune, name) or (ROOT / "dualprune" / name).is_dir(), name
 
 
 def test_figures_for_prometheus_are_those_that_we_publish() -> None:
