@@ -82,6 +82,18 @@ def test_a_nan_is_named_or_dropped(make_dynamics: MakeDynamics) -> None:
     assert "id-20" not in read_scores(run, "dual", 1)["sample_id"].to_pylist()
 
 
+def test_one_bucket_is_scored_without_ray_and_torch(make_dynamics: MakeDynamics) -> None:
+    run = recorded(make_dynamics(PROB, num_buckets=1))
+    run.save_config(config())
+    code = (
+        "import sys; from dualprune.core.run import RunDirectory; from dualprune.stages.score.stage import run_score;"
+        "run = RunDirectory(sys.argv[1]); run_score(run, run.load_config()); print(*sys.modules)"
+    )
+    loaded = subprocess.check_output([sys.executable, "-c", code, str(run)], text=True).split()
+    assert not {"ray", "torch", "torchvision", "rich"} & {*loaded}
+    np.testing.assert_array_equal(read_scores(run, "dual", 0)["score"].to_numpy(), dual(PROB, 3))
+
+
 def test_several_methods_share_one_read(make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch) -> None:
     run = make_dynamics(PROB)
     opened: list[str] = []
