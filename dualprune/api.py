@@ -68,6 +68,10 @@ class Run:
         """Train the early epochs and record the training dynamics."""
         self._do("record", overrides, force)
 
+    def measure(self, overrides: Overrides | None = None, *, force: bool = False) -> None:
+        """Measure what the score methods read once per sample."""
+        self._do("measure", overrides, force)
+
     def score(self, overrides: Overrides | None = None, *, force: bool = False) -> None:
         """Score every sample from its recorded dynamics."""
         self._do("score", overrides, force)

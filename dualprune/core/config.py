@@ -111,6 +111,7 @@ class RecordConfig(Section):
     """Which training dynamics are recorded, and for how long."""
 
     baseline = BASELINES["record"]
+    neutral = frozenset({"max_state_bytes"})
 
     epochs: PositiveInt = Field(
         30, description="Train and record this many epochs, then stop; with `stable`, at most this many."
@@ -142,6 +143,7 @@ class ScoreConfig(Section):
     """How samples are scored from their dynamics."""
 
     baseline = BASELINES["score"]
+    neutral = frozenset({"max_bytes"})
 
     methods: list[str] = Field(["dual"], min_length=1, description="Score methods, computed in one read.")
     epochs: PositiveInt | None = Field(None, description="Score by the first T recorded epochs; null: all.")

@@ -10,6 +10,7 @@ from typing import Any
 from dualprune.scores.dual import Dual, DualAccumulator, dual, dual_and_mean
 from dualprune.scores.mean_prob import MeanProb, mean_prob
 from dualprune.scores.score import SCORES, Accumulator, ColumnScore, EpochScore, ScoreMethod
+from dualprune.scores.statistics import from_probs
 
 __all__ = [
     "SCORES",
@@ -22,6 +23,7 @@ __all__ = [
     "ScoreMethod",
     "dual",
     "dual_and_mean",
+    "from_probs",
     "mean_prob",
 ]
 

@@ -1,0 +1,143 @@
+"""The built-in statistics with numpy, in float64, and scores of class probabilities that somebody else recorded.
+
+The forms that recording uses, on the device, are tested against these. A package adds the numpy form of its own
+statistic with `@numpy_form("name")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualprune.core.plugins import make
+from dualprune.errors import ConfigError, DataError
+from dualprune.scores.score import EpochScore, split
+
+Floats = NDArray[np.float64]
+
+
+class NumpyForm(Protocol):
+    """Maps log-probabilities [n, K], labels int64 [n] and the last epoch's log-probabilities, or None, to values."""
+
+    def __call__(self, log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats | None:
+        """Return float64 [n] or [n, K]; None in an epoch in which there is no value."""
+
+
+NUMPY_FORMS: dict[str, NumpyForm] = {}
+
+
+def numpy_form(name: str) -> Callable[[NumpyForm], NumpyForm]:
+    """Return a decorator that files a function as the numpy form of the statistic `name`."""
+
+    def add(function: NumpyForm) -> NumpyForm:
+        NUMPY_FORMS[name] = function
+        return function
+
+    return add
+
+
+def from_probs(method: str, probs: Any, labels: Any, **options: Any) -> Floats:
+    """Score samples by the class probabilities of each epoch, without a run.
+
+        scores = dualprune.scores.from_probs("dual", probs, labels, window=5)
+
+    Args:
+        method: name of a score method that reads statistics of epochs.
+        probs: [n, T, K] probabilities in [0, 1].
+        labels: int [n], in 0 … K-1.
+        options: of the method, see `dualprune methods NAME`.
+
+    Returns:
+        float64 [n]; a high score means: keep first.
+
+    Raises:
+        ConfigError: no such method or option, or one that reads a statistic without a numpy form.
+        DataError: the arrays do not fit together.
+    """
+    built = make("score method", method, options, f"score.options.{method}")
+    if not isinstance(built, EpochScore):
+        raise ConfigError(f"{method} reads columns and other scores, not the probabilities of epochs")
+    missing = [name for name in built.reads if name not in NUMPY_FORMS]
+    if missing:
+        raise ConfigError(
+            f"{method} reads {missing[0]}, which has no numpy form; there are: {', '.join(sorted(NUMPY_FORMS))}. "
+            "Register one with dualprune.scores.statistics.numpy_form"
+        )
+    array, classes = np.asarray(probs, dtype=np.float64), np.asarray(labels)
+    if array.ndim != 3 or classes.shape != array.shape[:1]:
+        raise DataError(f"probs has shape {array.shape} and labels {classes.shape}; expected [n, T, K] and [n]")
+    if not ((classes >= 0) & (classes < array.shape[2])).all() or not ((array >= 0.0) & (array <= 1.0)).all():
+        raise DataError(f"probs must lie in [0, 1] and labels in 0 … {array.shape[2] - 1}")
+    return split(built.score(_statistics(built.reads, array, classes)))[0]
+
+
+def _statistics(names: tuple[str, ...], probs: Floats, labels: NDArray[np.int64]) -> dict[str, Floats]:
+    """Return [n, T], or [n, T, K], per statistic, over the epochs in which all of them have values."""
+    columns: dict[str, list[Floats]] = {name: [] for name in names}
+    before = None
+    with np.errstate(divide="ignore"):
+        log_probs = np.log(probs)
+    for epoch in range(probs.shape[1]):
+        log_prob = log_probs[:, epoch]
+        for name in names:
+            value = NUMPY_FORMS[name](log_prob, labels, before)
+            if value is not None:
+                columns[name].append(value)
+        before = log_prob
+    last = min(map(len, columns.values()))
+    return {name: np.stack(values[len(values) - last :], axis=1) for name, values in columns.items()}
+
+
+def _of_target(values: Floats, labels: NDArray[np.int64]) -> Floats:
+    found: Floats = values[np.arange(len(labels)), labels]
+    return found
+
+
+@numpy_form("target_prob")
+def target_prob(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
+    """Return the probability of the target class."""
+    prob: Floats = np.exp(_of_target(log_prob, labels))
+    return prob
+
+
+@numpy_form("loss")
+def loss(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
+    """Return the cross-entropy, in nats."""
+    return -_of_target(log_prob, labels)
+
+
+@numpy_form("margin")
+def margin(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
+    """Return the target's probability less the highest of the others."""
+    others: Floats = np.exp(log_prob)
+    others[np.arange(len(labels)), labels] = -1.0
+    ahead: Floats = np.exp(_of_target(log_prob, labels)) - others.max(axis=1)
+    return ahead
+
+
+@numpy_form("entropy")
+def entropy(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
+    """Return the entropy of the prediction, in nats."""
+    # A class of probability 0 adds nothing.
+    finite: Floats = np.maximum(log_prob, -1e300)
+    terms: Floats = (np.exp(log_prob) * finite).sum(axis=1)
+    return -terms
+
+
+@numpy_form("el2n")
+def el2n(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
+    """Return the Euclidean norm of the error vector."""
+    error = np.exp(log_prob)
+    error[np.arange(len(labels)), labels] -= 1.0
+    norm: Floats = np.linalg.norm(error, axis=1)
+    return norm
+
+
+@numpy_form("correct")
+def correct(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
+    """Return 1 where the prediction is the target, else 0."""
+    right: Floats = (log_prob.argmax(axis=1) == labels).astype(np.float64)
+    return right
