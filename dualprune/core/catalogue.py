@@ -6,7 +6,6 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from typing import Any
 
 from dualprune.core.config import Config
@@ -66,8 +65,6 @@ def catalogue() -> list[Description]:
     """Return every plug-in by kind and name, those of other packages that cannot be loaded included."""
     found = []
     for kind in KINDS:
-        if find_spec(KINDS[kind].partition(":")[0]) is None:
-            continue
         names = registry(kind).names()
         found += [_describe(kind, name) for name in names]
         found += [Description(kind, name, broken=why) for name, why in sorted(registry(kind).broken.items())]
