@@ -19,6 +19,8 @@ from dualprune.errors import UserError
 _LOCAL_ENVIRONMENT = {
     # Each barrier of Ray Train waits for the controller's next poll, which comes every two seconds by default.
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2",
+    # Nobody preempts the machine that we are on; watching for it takes a process.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_DEDUP_LOGS": "0",
 }

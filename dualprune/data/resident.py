@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,23 +12,9 @@ from numpy.typing import NDArray
 
 from dualprune.core.config import TrainConfig
 from dualprune.data.augment import CropFlip
+from dualprune.data.facts import DataFacts, Part
 from dualprune.data.loader import Batch
 from dualprune.data.plan import EpochPlan
-
-# Decoded images uint8 [n, C, H, W], their labels int64 [n], and which of them could be decoded, bool [n].
-Part = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]
-
-
-@dataclass(frozen=True)
-class DataFacts:
-    """What is known of a decoded data set; `mean` and `std` of each channel are of pixels in [0, 1]."""
-
-    shape: tuple[int, int, int]
-    num_train: int
-    num_classes: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    skipped_ids: tuple[Any, ...]
 
 
 @dataclass(frozen=True)

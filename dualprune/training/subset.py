@@ -15,7 +15,8 @@ from torch import nn
 from dualprune.core.config import Config
 from dualprune.data.arrangement import Scatter
 from dualprune.data.choice import Subset
-from dualprune.data.resident import DataFacts, ResidentLoader, ResidentSplit
+from dualprune.data.facts import DataFacts
+from dualprune.data.resident import ResidentLoader, ResidentSplit
 from dualprune.errors import DataError
 from dualprune.training.curricula import Facts
 from dualprune.training.loop import Trainer

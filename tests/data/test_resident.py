@@ -10,8 +10,9 @@ from dualprune.core.config import TrainConfig
 from dualprune.data.arrangement import Scatter
 from dualprune.data.augment import CropFlip
 from dualprune.data.choice import Choice, Subset
+from dualprune.data.facts import DataFacts
 from dualprune.data.plan import EpochPlan
-from dualprune.data.resident import DataFacts, ResidentLoader, ResidentSplit
+from dualprune.data.resident import ResidentLoader, ResidentSplit
 
 # Not divisible by 2, 3 or the batch.
 NUM, BATCH = 61, 16

@@ -18,7 +18,8 @@ from dualprune.core.config_file import make_config
 from dualprune.core.storage import Location
 from dualprune.data.arrangement import Scatter
 from dualprune.data.choice import Choice, Subset
-from dualprune.data.resident import DataFacts, ResidentLoader, ResidentSplit
+from dualprune.data.facts import DataFacts
+from dualprune.data.resident import ResidentLoader, ResidentSplit
 from dualprune.dynamics.statistics import Forward
 from dualprune.errors import ConfigError
 from dualprune.training import checkpoint, collectives

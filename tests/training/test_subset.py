@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dualprune.core.config_file import make_config
-from dualprune.data.resident import DataFacts, ResidentSplit
+from dualprune.data.facts import DataFacts
+from dualprune.data.resident import ResidentSplit
 from dualprune.errors import DataError
 from dualprune.training.subset import ScratchTraining
 

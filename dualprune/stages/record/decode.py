@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import ray
-import torch
 
 from dualprune.cluster.session import user_errors
+from dualprune.data.facts import DataFacts
 from dualprune.data.pixels import data_facts, decode_shard
-from dualprune.data.resident import DataFacts, ResidentSplit
 from dualprune.data.source import Source, Split
 from dualprune.errors import DataError
+
+if TYPE_CHECKING:
+    import torch
+
+    from dualprune.data.resident import ResidentSplit
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,9 @@ class ResidentData(DataFacts):
 
     def split(self, split: Split, device: torch.device) -> ResidentSplit:
         """Bring a split to the device; a DataError where the source has no such split."""
+        # Imported here: the tasks that decode do not wait for torch.
+        from dualprune.data.resident import ResidentSplit
+
         if not self.parts[split]:
             raise DataError(
                 f"there is no {split} set, so accuracy cannot be measured; set data.test_path or data.test_fraction"
