@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dualprune.data.resident import DataFacts, Part
+from dualprune.data.facts import DataFacts, Part
 from dualprune.data.source import Shard, Source
 from dualprune.errors import DataError
 

@@ -20,8 +20,8 @@ from dualprune.stages.methods import measurements_read
 from dualprune.stages.recorded_source import recorded_source
 
 if TYPE_CHECKING:
+    from dualprune.data.facts import DataFacts
     from dualprune.data.loader import Batch
-    from dualprune.data.resident import DataFacts
     from dualprune.data.source import Source
     from dualprune.training.measurements import Measurement, Recorded
 
