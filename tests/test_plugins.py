@@ -30,6 +30,7 @@ NAMES = {
     "middle": "sampler",
     "stripes": "source",
     "perceptron": "model",
+    "focus": "curriculum",
 }
 
 
@@ -100,7 +101,13 @@ def test_every_plug_in_is_listed_with_its_options(site: Path) -> None:
 
 def test_options_are_in_the_schema(site: Path) -> None:
     text = dualprune(site, "config", "schema")
-    for words in ("Keep the samples nearest", "Leave out this many epochs", "Units of the hidden", "Pixels per side"):
+    for words in (
+        "Keep the samples nearest",
+        "Leave out this many epochs",
+        "Units of the hidden",
+        "Weight of a hard",
+        "Pixels per side",
+    ):
         assert words in text
     json.loads(text)
 
