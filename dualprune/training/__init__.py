@@ -1,1 +1,1 @@
-"""Training: models, the loop of one worker, the recorder, and their assembly by Ray Train."""
+"""Training: models, plans, the loop of one worker, curricula and the recorder. Nothing here knows Ray."""

@@ -1,4 +1,4 @@
-"""The record stage: trains on the whole set for the early epochs by Ray Train and fills the dynamics store."""
+"""The record stage: trains on the whole set for the early epochs with Ray Train and fills the dynamics store."""
 
 from __future__ import annotations
 
