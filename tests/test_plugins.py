@@ -22,6 +22,7 @@ PLACES = {
     "sampler": ("selection/samplers", "SAMPLERS"),
     "source": ("data/sources", "SOURCES"),
     "model": ("training/models", "MODELS"),
+    "curriculum": ("training/curricula", "CURRICULA"),
 }
 NAMES = {
     "class_prob": "statistic",
@@ -64,7 +65,9 @@ def test_a_new_file_in_the_folder_of_its_kind_is_found(tmp_path: Path) -> None:
     for name, kind in NAMES.items():
         folder, registry = PLACES[kind]
         text = files[f"tiny_plugins/{name}.py"]
-        [plugin] = re.findall(r"^class (\w+)\((?:Statistic|EpochScore|ColumnScore|Sampler|Source|Model)\)", text, re.M)
+        [plugin] = re.findall(
+            r"^class (\w+)\((?:Statistic|EpochScore|ColumnScore|Sampler|Source|Model|Curriculum)\)", text, re.M
+        )
         decorated = text.replace(f"class {plugin}(", f'@dualprune.{registry}.register("{name}")\nclass {plugin}(')
         (tmp_path / "dualprune" / folder / f"{name}.py").write_text(f"import dualprune\n{decorated}")
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
