@@ -8,7 +8,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from tests.test_docs import ROOT, code_of, text_of
@@ -43,12 +42,10 @@ def python_blocks(page: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the checkout's configurations, and dynamics of somebody's own loop."""
+    """A folder with the checkout's configurations."""
     folder = tmp_path_factory.mktemp("desk")
     for name in ("pipelines", "cluster"):
         (folder / name).symlink_to(ROOT / name)
-    prob = np.random.default_rng(1).random((12, 300), dtype=np.float32)
-    np.savez(folder / "dynamics.npz", target_prob=prob)
     return folder
 
 
