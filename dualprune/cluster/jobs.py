@@ -29,7 +29,7 @@ PIPELINES = ("prune", "score", "compare", "sweep")
 CONFIG_FILE = "config.yaml"
 POLL_S = 1.0
 SLOWEST_POLL_S = 5.0
-# A head that is replaced is away for a few minutes; what the job does goes on meanwhile.
+# A head that is being replaced is away for a few minutes; the job goes on meanwhile.
 UNREACHABLE_S = 600.0
 STOP_WAIT_S = "30"
 
@@ -59,7 +59,7 @@ class Submission:
             )
 
     def entrypoint(self) -> str:
-        """Return the job's command line; a shell reads it, so every part is quoted."""
+        """Return the job's command line, quoted for the shell that reads it."""
         words = ["python", "-m", f"pipelines.{self.pipeline}", "--config", CONFIG_FILE, "--run", self.run]
         return shlex.join(words + (["--force"] if self.force else []))
 
@@ -106,7 +106,7 @@ def submit(
 def follow(client: JobSubmissionClient, job_id: str, show: Callable[[str], None]) -> JobStatus:
     """Show the job's log as it grows, and return the status in which it ended.
 
-    The status alone says whether a job is done: a log that stops, or that cannot be read for a while, says nothing.
+    Only the status tells whether a job is done: a log may stop, or be out of reach for a while.
     """
     shown, pause, lost_at = 0, POLL_S, None
     while True:
@@ -117,7 +117,7 @@ def follow(client: JobSubmissionClient, job_id: str, show: Callable[[str], None]
             lost_at = lost_at or time.monotonic()
             if time.monotonic() - lost_at > UNREACHABLE_S:
                 raise SubmissionError(
-                    f"job {job_id} cannot be asked for {UNREACHABLE_S:.0f} s ({error}); it may go on: "
+                    f"no answer about job {job_id} for {UNREACHABLE_S:.0f} s ({error}); it may still be running: "
                     f"`ray job status {job_id}` tells"
                 ) from None
             time.sleep(SLOWEST_POLL_S)
@@ -140,7 +140,7 @@ def stop_command(address: str, job_id: str) -> str:
 
 
 def words_of_failure(client: JobSubmissionClient, job_id: str) -> str:
-    """Return what Ray says of a job that did not succeed."""
+    """Return what Ray says about a job that did not succeed."""
     return str(client.get_job_info(job_id).message or "no reason is given")
 
 

@@ -99,5 +99,5 @@ def test_following_gives_up_a_port_that_stays_away_and_says_that_the_job_may_go_
     monkeypatch.setattr(jobs, "UNREACHABLE_S", 0.02)
     job = FlakyJob()
     job.answers = [None] * 1000
-    with pytest.raises(jobs.SubmissionError, match=r"it may go on: `ray job status job` tells"):
+    with pytest.raises(jobs.SubmissionError, match=r"it may still be running: `ray job status job` tells"):
         jobs.follow(job, "job", lambda text: None)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What writes the course of every trial, by Ray's own integrations."""
+"""What writes the course of every trial: Ray's own integrations."""
 
 from __future__ import annotations
 

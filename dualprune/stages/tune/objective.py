@@ -1,4 +1,4 @@
-"""What a sweep is after: the value of a trial, and the best of all trials."""
+"""What a sweep optimises: the value of a trial, and the best of all trials."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Objective:
         return cls(config.objective, config.epsilon, full_accuracy)
 
     def value(self, accuracy: float, ratio: float) -> float:
-        """Return what is to be as high as it can be.
+        """Return the value to maximise.
 
         For the largest ratio that is the ratio where accuracy ≥ full - ε, else the (negative) lack of accuracy: every
         point that holds is above every one that does not, and these are ordered by how near they come.

@@ -1,7 +1,7 @@
 """What a sweep leaves behind.
 
-tune/trials.parquet   a row a point: its parameters by key, state, accuracy, stderr, ratio, kept, seconds, …
-tune/best.yaml        the configuration of the best point; `dualprune prune` takes it as it is
+tune/trials.parquet   a row per point: its parameters by key, state, accuracy, stderr, ratio, kept, seconds, …
+tune/best.yaml        the configuration of the best point, ready for `dualprune prune`
 tune/summary.json     the best points, counts, the check on the test set, importance of each key, what it cost
 """
 
@@ -61,7 +61,7 @@ def best_config(config: Config, best: Record) -> str:
 
 
 def best_points(best: Sequence[Record]) -> list[dict[str, Any]]:
-    """Return what the summary says of the best points."""
+    """Return the best points as the summary lists them."""
     return [
         {
             "parameters": record["point"],
@@ -103,7 +103,7 @@ def importance(records: Sequence[Record], space: Space, of: str) -> dict[str, fl
 
 
 def costs(records: Sequence[Record]) -> dict[str, Any]:
-    """Return seconds of training and of overhead a trial; the first trial of an actor, which starts it, is left out."""
+    """Return seconds of training and overhead per trial, without the first trial of each actor, which starts it."""
     trained = [record["seconds"] for record in records if record["seconds"] is not None]
     beyond = [record["overhead_s"] for record in records if record["overhead_s"] is not None]
     return {

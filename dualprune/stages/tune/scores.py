@@ -86,17 +86,17 @@ def _called(compute: Callable[[ScoreRequest], Any], request: ScoreRequest) -> An
 
 
 class ScoreCache:
-    """An actor that has each score computed when it is first asked for, and gives references to all who ask."""
+    """An actor that has each score computed at the first request, and returns a reference to everyone who asks."""
 
     def __init__(self, compute: Callable[[ScoreRequest], Any]) -> None:
-        # No CPU is asked for: trials may hold them all, and wait for this.
+        # It asks for no CPU: trials may hold all of them while they wait for this.
         self._task = ray.remote(num_cpus=0)(_called)
         self._compute = ray.put(compute)
         self._found: dict[str, Any] = {}
         self._computed: Counter[str] = Counter()
 
     def get(self, request: ScoreRequest) -> list[Any]:
-        """Return a list of one reference to the scores; by itself, it would come as what it refers to."""
+        """Return a list of one reference to the scores; Ray would resolve a bare reference to its value."""
         key = request.key
         if key not in self._found:
             self._found[key] = self._task.remote(self._compute, request)

@@ -72,7 +72,7 @@ def remaining_points(config: TuneConfig, space: Space, wanted: int, log: TrialLo
 
 
 def remaining_trials(points: list[Point] | None, wanted: int, records: list[Record]) -> int:
-    """Return how many trials this session has to run."""
+    """Return how many trials are left for this session."""
     return len(points) if points is not None else max(0, wanted - num_suggested(records))
 
 

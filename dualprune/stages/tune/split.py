@@ -11,8 +11,8 @@ from dualprune.errors import ConfigError
 def validation_positions(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.int64]:
     """Return the positions of a share `fraction` of the samples of each class, int64 [v], ascending.
 
-    `labels` are int64 [N] by position. A class gives fraction · its number, rounded half up; the same arguments give
-    the same positions. A ConfigError where no sample is left on one of the sides.
+    `labels` are int64 [N] by position. Each class contributes fraction · its size, rounded half up; equal
+    arguments return equal positions. A ConfigError where no sample is left on one of the sides.
     """
     rng = np.random.default_rng([seed, 0x5411])
     order = rng.permutation(len(labels))

@@ -1,4 +1,4 @@
-"""A session of a sweep: does the trials that are left, checks the best points, and writes what came out."""
+"""A session of a sweep: runs the remaining trials, checks the best points, and writes the results."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Sweep:
         self._slots = search.trial_slots(config, self._workers)
 
     def run(self, wanted: int, budget_s: float | None) -> dict[str, Any]:
-        """Do the trials that are left, check the best points, write the results and return the summary."""
+        """Run the remaining trials, check the best points, write the results and return the summary."""
         started = time.monotonic()
         config = self._config
         with user_errors():

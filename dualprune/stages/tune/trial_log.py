@@ -1,4 +1,4 @@
-"""The log of a sweep: one JSON file a point, written as soon as its trial has ended; it is what a sweep resumes from.
+"""The log of a sweep: one JSON file per point, written when its trial ends; a sweep resumes from it.
 
 tune/trials/<key>.json   point, state, accuracy (mean over seeds), stderr, ratio, kept, objective, seconds, …
 """
@@ -27,7 +27,7 @@ class TrialLog:
         return fingerprint(dict(point))
 
     def find(self, point: Mapping[str, Any]) -> Record | None:
-        """Return the record of a point that needs no trial any more, or None."""
+        """Return the record of a point that needs no further trial, or None."""
         file = self.place / f"{self.key(point)}.json"
         record: Record | None = file.read_json() if file.exists() else None
         return record if record is not None and record["state"] != FAILED else None
@@ -50,7 +50,7 @@ def count_states(records: list[Record]) -> dict[str, int]:
 
 
 def num_suggested(records: list[Record]) -> int:
-    """Return how many of the wanted trials are dealt with; a failed one is tried again by the next session."""
+    """Return how many of the wanted trials are done; the next session tries failed ones again."""
     return sum(record["suggested"] for record in records if record["state"] != FAILED)
 
 

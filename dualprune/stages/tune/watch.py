@@ -21,7 +21,7 @@ SHOWN = 20
 
 
 class LogWriter(tune.Callback):  # type: ignore[misc]
-    """Writes the record of each trial at the moment at which it ends."""
+    """Writes the record of each trial when it ends."""
 
     def __init__(self, log: TrialLog, time_budget_s: float | None) -> None:
         self._log = log
@@ -47,7 +47,7 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
         self._log.write(self._record(point, state, reported(result), known["suggested"] if known else 0))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Log a trial that failed more often than it may."""
+        """Log a trial that failed more often than allowed."""
         error = _last_error(trial)
         point = point_of(trial.config)
         self._log.write(self._record(point, FAILED, {"error": error}))
@@ -67,7 +67,7 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
 
 
 class Board(tune.Callback):  # type: ignore[misc]
-    """Shows the trials with `show`, where there is one; elsewhere it logs a line per trial."""
+    """Shows the trials with `show`; without it, logs a line per trial."""
 
     def __init__(self, total: int, show: Callable[..., None] | None) -> None:
         self._total, self._draw = total, show

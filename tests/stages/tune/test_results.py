@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from rich.console import Console
-from rich.live import Live
 
 from dualprune.core.storage import Location
 from dualprune.errors import ConfigError
@@ -17,7 +16,7 @@ from dualprune.stages.tune.results import costs, importance, trials_table
 from dualprune.stages.tune.space import Domain
 from dualprune.stages.tune.trial import reported
 from dualprune.stages.tune.trial_log import TrialLog, count_states, num_suggested
-from dualprune.stages.tune.watch import Board
+from dualprune.stages.tune.watch import board
 
 SPACE = {"select.c_d": Domain("uniform", (1, 12)), "select.skip": Domain("uniform", (0, 1))}
 
@@ -72,18 +71,18 @@ def test_the_log_knows_what_needs_no_trial(tmp_path: Any) -> None:
     assert num_suggested(records) == 3
 
 
-def test_the_board_shows_each_trial_with_its_accuracy_and_state() -> None:
+def test_the_board_shows_each_trial_with_its_accuracy_and_state(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = io.StringIO()
     console = Console(file=seen, force_terminal=True, width=120)
-    with Live(console=console, auto_refresh=False) as live:
-        shown = Board(2, live)
+    monkeypatch.setattr("dualprune.cluster.progress.on_terminal", lambda: True)
+    monkeypatch.setattr("dualprune.cluster.progress.Console", lambda stderr: console)
+    with board(2) as shown:
         trials = [SimpleNamespace(trial_id=str(n), config={"select.c_d": n + 0.5}, last_result={}) for n in range(2)]
         for trial in trials:
             shown.on_trial_start(0, trials, trial)
         shown.on_trial_result(0, trials, trials[1], {"accuracy": 0.5, "progress": 3.0})
         trials[0].last_result = {"accuracy": 0.9, "stderr": 0.01, "finished": True}
         shown.on_trial_complete(0, trials, trials[0])
-        live.refresh()
     text = seen.getvalue()
     assert "1 of 2 trials" in text
     assert re.search(r"select.c_d 1.5 .*50.00% .*epoch 3", text)
