@@ -38,7 +38,7 @@ from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 app = typer.Typer(add_completion=False, no_args_is_help=True)
 Folder = Annotated[Path | None, typer.Option(help="Where to put the made-up runs; they are removed afterwards.")]
 WINDOW = 10
-# Different buckets that are made; the others are copies of them under other names.
+# Different buckets that are made; the others hold the same values.
 PATTERNS = 4
 
 
@@ -133,15 +133,9 @@ def made_run(folder: Path | None, num_samples: int, num_epochs: int) -> Iterator
             prob = made_up(index.bucket_rows, num_epochs, pattern)
             for epoch in range(num_epochs):
                 for bucket in range(pattern, index.num_buckets, PATTERNS):
-                    place = run.dynamics / f"epoch={epoch:04d}" / f"bucket={bucket:05d}.parquet"
-                    if bucket == pattern:
-                        start, stop = index.bucket_range(bucket)
-                        values = prob[epoch, : stop - start][None]
-                        record = writer.write_bucket(epoch, bucket, np.arange(start, stop), values)
-                        source = place.path
-                    else:
-                        shutil.copyfile(source, place.path)
-                    files[epoch].append(FileRecord(place.name, record.rows, record.bytes, record.sha256))
+                    start, stop = index.bucket_range(bucket)
+                    values = prob[epoch, : stop - start][None]
+                    files[epoch].append(writer.write_bucket(epoch, bucket, np.arange(start, stop), values))
         for epoch, records in files.items():
             writer.commit(epoch, records)
         with run.stage("record", {}) as stage:
@@ -153,7 +147,7 @@ def made_run(folder: Path | None, num_samples: int, num_epochs: int) -> Iterator
 
 
 def read_all(run: RunDirectory) -> None:
-    """Read every column of the dynamics by pyarrow, a file a job, on as many threads as there are cores."""
+    """Read every column of the dynamics with pyarrow, a file per job, on as many threads as there are cores."""
     store = DynamicsStore(run)
     places = [store.file(epoch, bucket).path for bucket in range(store.num_buckets) for epoch in store.epochs]
 
@@ -206,7 +200,7 @@ def stage(samples: int = 20_000_000, epochs: int = 30, repeats: int = 3, folder:
 
 @app.command()
 def groupby(samples: int = 50_000, epochs: int = 30, stage_samples: int = 4_000_000, folder: Folder = None) -> None:
-    """Compare the stage, a row, with Ray Data grouping the long table by sample_id."""
+    """Compare the stage, per row, with Ray Data grouping the long table by sample_id."""
     import ray
     import ray.data
     from ray.data.aggregate import Mean, Std
@@ -229,8 +223,8 @@ def groupby(samples: int = 50_000, epochs: int = 30, stage_samples: int = 4_000_
     per_row = seconds(grouped) / (samples * epochs)
     with made_run(folder, stage_samples, epochs) as run:
         ours = seconds(lambda: run_score(run, config), 1) / (stage_samples * epochs)
-    print(f"groupby, {samples:,} x {epochs}: {per_row * 1e9:,.0f} ns a row (one mean and one deviation, no windows)")
-    print(f"stage, {stage_samples:,} x {epochs}: {ours * 1e9:.2f} ns a row; {per_row / ours:,.0f} times faster")
+    print(f"groupby, {samples:,} x {epochs}: {per_row * 1e9:,.0f} ns per row (one mean and one deviation, no windows)")
+    print(f"stage, {stage_samples:,} x {epochs}: {ours * 1e9:.2f} ns per row; {per_row / ours:,.0f} times faster")
 
 
 def _score_worker(run: str, epochs: int, queue: multiprocessing.Queue) -> None:
@@ -301,7 +295,7 @@ def encodings(samples: int = 1_000_000, epochs: int = 10, folder: Folder = None)
 
 @app.command()
 def long_import(samples: int = 500_000, epochs: int = 20, folder: Folder = None) -> None:
-    """Import an unsorted long table, a row a sample and epoch, and print the time, in all and a row."""
+    """Import an unsorted long table, a row per sample and epoch, and print the time, in all and per row."""
     import ray
 
     from dualprune.exchange.importing import import_file
@@ -320,7 +314,7 @@ def long_import(samples: int = 500_000, epochs: int = 20, folder: Folder = None)
         del table, order, sample, epoch, prob
         taken = seconds(lambda: import_file(base / "long.parquet", base / "run"))
         rows = samples * epochs
-        print(f"{rows:,} rows, {samples:,} x {epochs}: {taken:.1f} s, {taken / rows * 1e9:.0f} ns a row")
+        print(f"{rows:,} rows, {samples:,} x {epochs}: {taken:.1f} s, {taken / rows * 1e9:.0f} ns per row")
     finally:
         shutil.rmtree(base)
 
