@@ -126,8 +126,8 @@ def _file_problems(
         values = to_numpy(table[name].combine_chunks())
         by_row = values.reshape(len(values), -1)
         low, high = value_range(name)
-        # An import may have left values missing, of rows that have others. So may a sample that the epoch before lacks,
-        # where the value compares the two.
+        # An imported row may lack one statistic and have others. A value that compares two epochs is missing where the
+        # sample was not seen in the first of them.
         may_lack = store.is_imported or first_epoch(name) > 0
         for wrong, what in (
             (np.isnan(by_row) & (valid & (not may_lack))[:, None], "NaN"),

@@ -1,7 +1,7 @@
 """What a Parquet file of a run says about itself, so that one that was moved or mixed up is found when it is read.
 
-Facts that two equal runs share, and nothing else: the index's fingerprint (`run`), epoch, bucket, rows. They stand as
-JSON under one key of the file's metadata. Files of older runs have none, and are read as they are.
+Facts that two equal runs share, and nothing else: the index's fingerprint (`run`), epoch, bucket, rows. They are
+stored as JSON under one key of the file's metadata. Files of older runs have none, and are read as they are.
 """
 
 from __future__ import annotations

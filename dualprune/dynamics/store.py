@@ -95,12 +95,16 @@ class DynamicsStore:
         is [T, n], so that one epoch's values lie together.
         """
         names = self.check_columns(columns)
-        parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
-        for epoch in self.epochs if epochs is None else epochs:
-            there = [name for name in names if epoch >= first_epoch(name)]
+        chosen = self.epochs if epochs is None else list(epochs)
+        rows = {name: [epoch for epoch in chosen if epoch >= first_epoch(name)] for name in names}
+        arrays: dict[str, np.ndarray] = {}
+        for epoch in chosen:
+            there = [name for name in names if epoch in rows[name]]
             for name, values in self.read_epoch(bucket, there, epoch).items():
-                parts[name].append(values)
-        return {name: np.moveaxis(np.stack(arrays), 0, 1) for name, arrays in parts.items()}
+                if name not in arrays:
+                    arrays[name] = np.empty((len(rows[name]), *values.shape), np.float32)
+                arrays[name][rows[name].index(epoch)] = values
+        return {name: np.moveaxis(array, 0, 1) for name, array in arrays.items()}
 
     def read_epoch(self, bucket: int, columns: Sequence[str], epoch: int) -> dict[str, np.ndarray]:
         """Return one epoch of a bucket, float32 [n], or [n, width], per statistic; NaN where a value is missing."""
@@ -119,7 +123,7 @@ class DynamicsStore:
         return found
 
     def facts(self, epoch: int, bucket: int) -> dict[str, Any]:
-        """Return what the metadata of a bucket's file say."""
+        """Return what the metadata of a bucket's file says about it."""
         start, stop = self.index.bucket_range(bucket)
         return {"run": self.index.fingerprint, "epoch": epoch, "bucket": bucket, "rows": stop - start}
 

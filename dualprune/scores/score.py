@@ -105,7 +105,7 @@ class EpochScore(ScoreMethod, ABC):
 class ColumnScore(ScoreMethod, ABC):
     """A score from columns: what was measured once per sample, and other scores.
 
-    `reads` names them: columns as they stand in the run's `columns` folder, and `score:NAME` for the scores of another
+    `reads` names them: columns as in the run's `columns` folder, and `score:NAME` for the scores of another
     method. `scope` says which samples a call must see together: "sample" any rows, "class" all of a class, "all" every
     sample of the set. With "class" and "all", more bytes than `score.max_bytes` are refused, unless the method has
     `summarise` and `merge`: then `score` sees any rows, beside the summary of all (of their class).
