@@ -14,7 +14,7 @@ from dualprune.scores.score import Accumulator, Values
 
 TARGET_PROB = "target_prob"
 # Samples whose sums stay in the nearest cache while the epochs pass by.
-TILE = 4096
+TILE = 1024
 
 
 def mean_prob(target_prob: Any, epochs: int | None = None, *, num_threads: int = 1) -> Any:
@@ -54,9 +54,12 @@ def _add_epochs(
     """Add the epochs of the samples start … stop-1 to total [N], one epoch after the other."""
     for first in range(start, stop, TILE):
         last = min(first + TILE, stop)
+        sums = total[first:last]
         for epoch in range(prob_TN.shape[0]):
-            for i in range(first, last):
-                total[i] += prob_TN[epoch, i]
+            # Loops over slices are vectorised; with an index of first + i they are not.
+            values = prob_TN[epoch, first:last]
+            for i in range(len(sums)):
+                sums[i] += values[i]
 
 
 class MeanProb(Accumulator):
