@@ -13,7 +13,8 @@ from dualprune.stages.tune import run_tune
 from dualprune.stages.tune.trial_log import TrialLog
 from tests.stages.tune.conftest import MakeSweep, settings
 
-GRID = {"select.c_d": {"choice": [2.0, 6.0]}, "select.ratio": {"choice": [0.3, 0.8]}}
+C_D = "select.options.beta.c_d"
+GRID = {C_D: {"choice": [2.0, 6.0]}, "select.ratio": {"choice": [0.3, 0.8]}}
 
 
 def test_a_grid_leaves_its_trials_the_best_configuration_and_a_summary(make_sweep: MakeSweep) -> None:
@@ -24,14 +25,14 @@ def test_a_grid_leaves_its_trials_the_best_configuration_and_a_summary(make_swee
     assert summary["scores_computed"] == 1
     assert summary["validation_samples"] + summary["candidates"] == 300
     trials = (run.root / "tune" / "trials.parquet").read_table().to_pylist()
-    assert {(t["select.c_d"], t["select.ratio"]) for t in trials} == {(2, 0.3), (6, 0.3), (2, 0.8), (6, 0.8)}
+    assert {(t[C_D], t["select.ratio"]) for t in trials} == {(2, 0.3), (6, 0.3), (2, 0.8), (6, 0.8)}
     for trial in trials:
         assert trial["kept"] == round((1 - trial["ratio"]) * summary["candidates"])
         assert trial["accuracy"] == pytest.approx(sum(trial["accuracies"]) / 2)
         assert trial["stderr"] == pytest.approx(abs(trial["accuracies"][0] - trial["accuracies"][1]) / 2)
     assert summary["best"][0]["accuracy"] == max(trial["accuracy"] for trial in trials)
     best = load_config(run.root / "tune" / "best.yaml")
-    assert best.select.c_d == summary["best"][0]["parameters"]["select.c_d"]
+    assert best.select.options["beta"]["c_d"] == summary["best"][0]["parameters"][C_D]
     assert best.select.ratios == [summary["best"][0]["ratio"]]
     assert not best.tune.space
     subsets = {row["subset"]: row for row in summary["test"]}
