@@ -119,18 +119,16 @@ class _Drawing:
 
     def draw(self, ratios: Sequence[float], within: Sequence[Cutoff] = ()) -> list[Outcome]:
         """Draw some ratios in the same passes, from what every one of `within` keeps."""
-        specs, surveys, counts = [], [], []
-        for ratio in ratios:
-            count = some_kept(self._seen.num_samples, ratio) if self._sampler.has_ratio else 0
-            spec = self._spec(ratio, tuple(within))
-            seen = self._sizes(spec)
-            if not self._sampler.has_ratio:
-                count = self._all_of(seen)
-                ratio = 1.0 - count / self._seen.num_samples
+        total = self._seen.num_samples
+        specs = [self._spec(ratio, tuple(within)) for ratio in ratios]
+        surveys = [self._sizes(spec) for spec in specs]
+        if self._sampler.has_ratio:
+            counts = [some_kept(total, ratio) for ratio in ratios]
+        else:
+            counts = [self._all_of(seen) for seen in surveys]
+            ratios = [1.0 - count / total for count in counts]
+        for ratio, count, seen in zip(ratios, counts, surveys, strict=True):
             self._check_count(ratio, count, seen)
-            specs.append(spec)
-            surveys.append(seen)
-            counts.append(count)
         available = [seen.available for seen in surveys]
         if self._balance.active and self._balance.quota == "none":
             specs = self._with_minimums(specs, surveys, counts)
@@ -138,14 +136,15 @@ class _Drawing:
             wanted = [np.array([count]) for count in counts]
         else:
             wanted = [self._budgets(*one) for one in zip(specs, surveys, counts, strict=True)]
+        outcomes = []
         cutoffs = self._search(specs, wanted, available)
-        outcomes: list[Outcome] = []
-        for cutoff, seen, number, of, count in zip(cutoffs, surveys, wanted, available, counts, strict=True):
+        for ratio, count, cutoff, seen, number, of in zip(
+            ratios, counts, cutoffs, surveys, wanted, available, strict=True
+        ):
             forced = seen.forced if len(seen.forced) == len(of) else np.array([seen.forced.sum()])
-            total, candidates = self._seen.num_samples, int(of.sum())
-            ratio = ratios[len(outcomes)] if self._sampler.has_ratio else 1.0 - count / total
-            outcomes.append(Outcome(ratio, total, count, candidates, cutoff, number - forced, of - forced))
-            self._warn(outcomes[-1])
+            outcome = Outcome(ratio, total, count, int(of.sum()), cutoff, number - forced, of - forced)
+            self._warn(outcome)
+            outcomes.append(outcome)
         return outcomes
 
     def _spec(self, ratio: float, within: tuple[Cutoff, ...]) -> DrawSpec:

@@ -8,14 +8,13 @@ counts: they cost passes, never the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from dualprune.core.compiled import compiled
 from dualprune.selection.engine.ranks import HIGHEST
 from dualprune.selection.engine.screen import narrowed
 from dualprune.selection.engine.sketch import Sketch
@@ -118,17 +117,22 @@ class Bracket:
         self.high, self.high_hash = (np.where(too_low, HIGHEST, high) for high in (self.high, self.high_hash))
         self.count = np.where(too_low, found.above, np.where(too_high, self.available - found.above, self.count))
 
-    def between(self, rank: UInts, hash_: UInts | None, cell: Ints, above: Ints, between: Ints) -> Ints:
-        """Return which rows lie between the ends; adds to [C] how many lie above and between."""
-        numbers = np.empty(len(rank), dtype=np.int64)
-        ends = (self.active, self.low, self.low_hash, self.high, self.high_hash)
-        count = _between(rank, rank if hash_ is None else hash_, cell, *ends, numbers, above, between)
-        return numbers[:count]
-
-    @property
-    def by_hash(self) -> bool:
-        """Whether hashes tell on which side of an end a sample lies."""
-        return bool((self.active & ((self.low_hash > 0) | (self.high_hash < HIGHEST))).any())
+    def split(self, rank: UInts, cell: Ints, hashes: Callable[[], UInts]) -> tuple[Ints, Ints, Ints]:
+        """Return which rows lie between the ends, and [C] how many lie above and between; hashes are made for ties."""
+        # One cell is the usual case, and told apart costs a fraction.
+        one = len(self.active) == 1
+        at = 0 if one else np.maximum(cell, 0)
+        over, under = rank > self.high[at], rank < self.low[at]
+        if (self.active & ((self.low_hash > 0) | (self.high_hash < HIGHEST))).any():
+            over |= (rank == self.high[at]) & (hashes() > self.high_hash[at])
+            under |= (rank == self.low[at]) & (hashes() < self.low_hash[at])
+        part = (cell >= 0) & self.active[at]
+        above = part & over
+        numbers = np.flatnonzero(part > (over | under))
+        if one:
+            return numbers, np.array([np.count_nonzero(above)]), np.array([len(numbers)])
+        cells = len(self.active)
+        return numbers, np.bincount(cell[above], minlength=cells), np.bincount(cell[numbers], minlength=cells)
 
 
 def kth_highest(
@@ -164,7 +168,8 @@ def _look(specs: list[DrawSpec], brackets: list[Bracket], step: int, blocks: Ite
         rows = narrowed(whole, specs, floors)
         for spec, bracket, count, into in zip(specs, brackets, counts, columns, strict=True):
             rank, cell = spec.standing(rows)
-            numbers = bracket.between(rank, rows.hash(spec.seed) if bracket.by_hash else None, cell, *count)
+            numbers, *more = bracket.split(rank, cell, partial(rows.hash, spec.seed))
+            count += more
             if not len(numbers):
                 continue
             some = rows.take(numbers)
@@ -177,35 +182,6 @@ def _look(specs: list[DrawSpec], brackets: list[Bracket], step: int, blocks: Ite
         Found(*(np.concatenate(column) for column in zip(*into, strict=True)), *count)
         for into, count in zip(columns, counts, strict=True)
     ]
-
-
-@compiled
-def _between(
-    rank: UInts,
-    hash_: UInts,
-    cell: Ints,
-    active: Mask,
-    low: UInts,
-    low_hash: UInts,
-    high: UInts,
-    high_hash: UInts,
-    numbers: Ints,
-    above: Ints,
-    between: Ints,
-) -> int:
-    found = 0
-    for row in range(len(rank)):
-        c = cell[row]
-        if c < 0 or not active[c]:
-            continue
-        value = rank[row]
-        if value > high[c] or (value == high[c] and hash_[row] > high_hash[c]):
-            above[c] += 1
-        elif value > low[c] or (value == low[c] and hash_[row] >= low_hash[c]):
-            between[c] += 1
-            numbers[found] = row
-            found += 1
-    return found
 
 
 def _settle(cutoff: Cutoff, cell: int, wanted: int, found: Found, numbers: Ints) -> None:
