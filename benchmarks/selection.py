@@ -34,9 +34,7 @@ from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.dynamics.layout import ROW_GROUP_ROWS, bucket_name
-from dualprune.selection.engine.survey import Survey
-from dualprune.stages.score.files import Gaps, ScoredBlock, add_surveys, write_bucket
-from dualprune.stages.score.surveys import SURVEY, write_survey
+from dualprune.stages.score.files import Gaps, ScoredBlock, write_bucket
 
 BUCKET_ROWS = 1_000_000
 RATIO = 0.9
@@ -66,11 +64,9 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
         "fingerprint": "made-up",
     }
     (run.index / INDEX_FILE).write_json(body)
-    surveys: dict[str, Survey] = {}
     for bucket in range(num_buckets):
         rows = range(bucket * BUCKET_ROWS, min((bucket + 1) * BUCKET_ROWS, num_samples))
-        add_surveys(surveys, write_bucket(run, bucket, blocks(rows), [0], "raise"))
-    write_survey(surveys["dual"], run.scores("dual") / SURVEY)
+        write_bucket(run, bucket, blocks(rows), [0], "raise")
     with run.stage("score.dual", {}) as stage:
         stage.summary = {"samples": num_samples}
     return run
@@ -183,7 +179,6 @@ def ablation(num_samples: int) -> dict[str, Any]:
     kth_highest = search.kth_highest
     without: dict[str, list[Any]] = {
         "everything": [],
-        "no survey left at scoring": [patch.object(stage, "known_survey", lambda _: None)],
         "no sketch": [
             patch("dualprune.selection.engine.drawing.kth_highest", lambda *given: kth_highest(*given[:-1], Sketch()))
         ],

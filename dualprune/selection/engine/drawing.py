@@ -66,14 +66,9 @@ class Outcome:
         return self.cutoff.spec.draw
 
 
-def draw_all(
-    each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints, known: Survey | None = None
-) -> list[Outcome]:
-    """Draw every ratio in the same passes over the samples; with `rules.nested`, each from the one before.
-
-    `known` is a survey of all samples without constraints, where there is one already.
-    """
-    drawing = _Drawing(each, sampler, rules, constraints, known)
+def draw_all(each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints) -> list[Outcome]:
+    """Draw every ratio in the same passes over the samples; with `rules.nested`, each from the one before."""
+    drawing = _Drawing(each, sampler, rules, constraints)
     if not sampler.has_ratio:
         return drawing.draw(rules.ratios[:1])
     if not rules.nested:
@@ -97,9 +92,7 @@ def check_reads(sampler: Sampler, there: Sequence[str]) -> None:
 class _Drawing:
     """What the draws of all ratios share."""
 
-    def __init__(
-        self, each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints, known: Survey | None
-    ) -> None:
+    def __init__(self, each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints) -> None:
         self._each, self._sampler, self._rules = each, sampler, rules
         self._balance, self._groups = rules.balance, constraints.groups
         if self._balance.active and not sampler.has_ratio:
@@ -109,7 +102,7 @@ class _Drawing:
             )
         num_groups = len(self._groups) if self._balance.active else 1
         self._base = DrawSpec(ColumnDraw(), rules.seed, num_groups, constraints.forced, constraints.excluded)
-        self._seen = survey(each, self._base, sampler.num_top, sampler.reads, known)
+        self._seen = survey(each, self._base, sampler.num_top, sampler.reads)
         if self._seen.lowest == -np.inf:
             self._base = replace(self._base, has_unranked=True)
             self._seen = survey(each, self._base, sampler.num_top, sampler.reads)

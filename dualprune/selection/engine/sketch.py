@@ -35,12 +35,6 @@ class Sketch:
             numbers = np.unique(rng.integers(len(rows), size=count))
             self.pieces.append({name: getattr(rows, name)[numbers] for name in columns})
 
-    @property
-    def columns(self) -> dict[str, Any]:
-        """All columns, whole; none where nothing is chosen."""
-        names = self.pieces[0] if self.pieces else ()
-        return {name: np.concatenate([piece[name] for piece in self.pieces]) for name in names}
-
     def add(self, other: Sketch) -> None:
         """Take what was chosen elsewhere, too; of too many, every other one is given up."""
         self._thin(max(1, other.step // self.step))
@@ -54,7 +48,8 @@ class Sketch:
 
     def rows(self, seed: int) -> Rows:
         """Return all as rows with hashes by chance: they are as good as their own for a guess, and no id is read."""
-        rows = Rows.of(**self.columns)
+        columns = {name: np.concatenate([piece[name] for piece in self.pieces]) for name in self.pieces[0]}
+        rows = Rows.of(**columns)
         hashes = np.random.default_rng(seed).integers(1 << 64, size=len(rows), dtype=np.uint64)
         rows.once(("hash", seed), lambda: hashes)
         return rows

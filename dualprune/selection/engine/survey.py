@@ -1,7 +1,4 @@
-"""A first look at the samples: how many each cell has, their range, the highest-scored, and some by chance.
-
-It takes a pass, unless all that is asked is known since the scores were made.
-"""
+"""A first look at the samples: how many each cell has, their range, the highest-scored, and some by chance."""
 
 from __future__ import annotations
 
@@ -89,12 +86,8 @@ class Survey:
         self.hardest = sorted(self.hardest + more, key=lambda row: (-row[0], row[1]))[: self.num_hardest]
 
 
-def survey(
-    each: Each, spec: DrawSpec, num_hardest: int = 0, reads: Sequence[str] = (), known: Survey | None = None
-) -> Survey:
-    """Look at all samples, unless `known`, a survey of all samples without constraints, says it already."""
-    if known is not None and spec.is_of_all and num_hardest <= known.num_hardest and set(reads) <= set(known.reads):
-        return known
+def survey(each: Each, spec: DrawSpec, num_hardest: int = 0, reads: Sequence[str] = ()) -> Survey:
+    """Look at all samples once."""
     whole = Survey.begin(spec.num_cells, num_hardest, reads)
     for found in each(partial(_survey, spec, num_hardest, tuple(reads))):
         whole.add(found)

@@ -23,10 +23,9 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
 from dualprune.scores.score import ColumnScore, Values, split
-from dualprune.selection.engine.survey import Survey
 from dualprune.stages.methods import columns_read, scores_read
 from dualprune.stages.score.columns import ColumnBlock, ColumnJob, column_blocks
-from dualprune.stages.score.files import Gaps, ScoredBlock, add_surveys, gaps_of, write_bucket
+from dualprune.stages.score.files import Gaps, ScoredBlock, gaps_of, write_bucket
 from dualprune.stages.score.manifests import begin_stages, commit_stages
 
 
@@ -50,24 +49,23 @@ def run_column_score(
         if not stages:
             return
         job = ColumnJob(str(run.root.address), name, method, epochs, config.score.on_nan, config.mean_epochs)
-        surveys: dict[str, Survey] = {}
         buckets = range(store.num_buckets)
         if method.scope == "sample" or method.summarises:
             if method.scope != "sample":
                 job = replace(job, summaries=_summaries(job, config, buckets))
-            for found in over_buckets(partial(_score_bucket, job), buckets, config.scaling, title=f"score {name}"):
-                add_surveys(surveys, found)
+            for _ in over_buckets(partial(_score_bucket, job), buckets, config.scaling, title=f"score {name}"):
+                pass
         else:
             whole = _score_whole(store, job, config.score.max_bytes)
             for bucket in buckets:
-                add_surveys(surveys, write_bucket(run, bucket, whole(bucket), epochs, job.on_nan))
-        commit_stages(run, store, epochs, methods, stages, surveys)
+                write_bucket(run, bucket, whole(bucket), epochs, job.on_nan)
+        commit_stages(run, store, epochs, methods, stages)
 
 
-def _score_bucket(job: ColumnJob, bucket: int) -> dict[str, Survey]:
+def _score_bucket(job: ColumnJob, bucket: int) -> None:
     store = DynamicsStore(job.run)
     blocks = (_scored(job, found, _by_class(job, found)) for found in column_blocks(store, bucket, job))
-    return write_bucket(store.run, bucket, blocks, job.epochs, job.on_nan)
+    write_bucket(store.run, bucket, blocks, job.epochs, job.on_nan)
 
 
 def _by_class(job: ColumnJob, found: ColumnBlock) -> tuple[np.ndarray, Values]:

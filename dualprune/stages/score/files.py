@@ -2,7 +2,6 @@
 
 scores/method=dual/bucket=00003.parquet   sample_id, label, position, score, mean_prob, and what the method adds; rows
                                           in position order
-scores/method=dual/_survey.parquet        what was seen of them, so that a selection need not look at all of them first
 scores/method=dual/_commit.json           what the files are, written last
 """
 
@@ -25,8 +24,6 @@ from dualprune.dynamics.metadata import check_facts, encoded
 from dualprune.dynamics.writer import to_arrow
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores.score import Result, Values, split
-from dualprune.selection.engine.survey import Survey
-from dualprune.stages.score.surveys import add_scores, survey_of_scores
 
 COLUMNS = ("sample_id", "label", "position", "score", "mean_prob")
 
@@ -64,14 +61,13 @@ class ScoredBlock:
 
 def write_bucket(
     run: RunDirectory, bucket: int, blocks: Iterable[ScoredBlock], epochs: Sequence[int], on_nan: str
-) -> dict[str, Survey]:
-    """Write a bucket's file of each method from its blocks, in position order; return a survey of each.
+) -> None:
+    """Write a bucket's file of each method from its blocks, in position order.
 
     Samples that were never seen, such as skipped images, have no row. Those that lack some epochs are a DataError, or
     have no row where `on_nan` is "drop".
     """
     writers: dict[str, TableWriter] = {}
-    surveys: dict[str, Survey] = {}
     facts = {"run": SampleIndex.load(run.index).fingerprint, "bucket": bucket}
     with ExitStack() as stack:
         for block in blocks:
@@ -79,13 +75,9 @@ def write_bucket(
                 if name not in writers:
                     file = run.scores(name) / bucket_name(bucket)
                     writers[name] = stack.enter_context(file.table_writer(**fast_encoding(table.schema)))
-                    surveys[name] = survey_of_scores()
-                # First, while the block lies in the caches.
-                add_scores(surveys[name], table)
                 writers[name].write(table)
         for writer in writers.values():
             writer.metadata = encoded({**facts, "rows": writer.rows})
-    return surveys
 
 
 def score_tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan: str) -> dict[str, pa.Table]:
@@ -162,22 +154,6 @@ def missing_buckets(run: RunDirectory, names: Iterable[str], buckets: Iterable[i
     # One listing per method: a request per file takes minutes on an object store.
     there = [{file.name for file in run.scores(name).children()} for name in names]
     return [bucket for bucket in buckets if any(bucket_name(bucket) not in files for files in there)]
-
-
-def look_at_bucket(run: RunDirectory, bucket: int, names: Iterable[str]) -> dict[str, Survey]:
-    """Return what `write_bucket` returned when it wrote the files that are there."""
-    surveys = {}
-    for name in names:
-        with (run.scores(name) / bucket_name(bucket)).open_input() as stream:
-            file = pq.ParquetFile(stream)
-            surveys[name] = survey_of_scores(file.read_row_group(number) for number in range(file.num_row_groups))
-    return surveys
-
-
-def add_surveys(surveys: dict[str, Survey], more: Mapping[str, Survey]) -> None:
-    """Add what was seen of other buckets, by method."""
-    for name, survey in more.items():
-        surveys.setdefault(name, survey_of_scores()).add(survey)
 
 
 def without_nulls(table: pa.Table) -> pa.Table:

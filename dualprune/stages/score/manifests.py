@@ -19,9 +19,7 @@ from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.store import DynamicsStore, first_epoch
 from dualprune.errors import ConfigError
 from dualprune.scores.score import EpochScore, ScoreMethod
-from dualprune.selection.engine.survey import Survey
 from dualprune.stages.inputs import score_inputs
-from dualprune.stages.score.surveys import SURVEY, write_survey
 
 STARTED = "_started.json"
 
@@ -85,14 +83,12 @@ def commit_stages(
     epochs: Sequence[int],
     methods: Mapping[str, ScoreMethod],
     stages: Mapping[str, Stage],
-    surveys: Mapping[str, Survey],
 ) -> None:
-    """Declare the files of each stage complete, leave what was seen of all of them, and fill its summary."""
+    """Declare the files of each stage complete, and fill its summary."""
     for name, stage in stages.items():
         files = [run.scores(name) / bucket_name(bucket) for bucket in range(store.num_buckets)]
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             rows = list(pool.map(_num_rows, files))
-        write_survey(surveys[name], run.scores(name) / SURVEY)
         (run.scores(name) / COMMIT).write_json(
             {
                 "fingerprint": stage.fingerprint,

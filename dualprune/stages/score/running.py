@@ -24,13 +24,10 @@ from dualprune.dynamics.store import DynamicsStore, first_epoch
 from dualprune.errors import ConfigError, UserError
 from dualprune.scores.mean_prob import MeanProb
 from dualprune.scores.score import EpochScore, Result, Values, complete, split, without_incomplete
-from dualprune.selection.engine.survey import Survey
 from dualprune.stages.methods import epoch_scores, score_methods, statistics_read
 from dualprune.stages.score.files import (
     Gaps,
     ScoredBlock,
-    add_surveys,
-    look_at_bucket,
     missing_buckets,
     write_bucket,
 )
@@ -151,27 +148,18 @@ class RunningScores(EpochListener):
         with ExitStack() as stack:
             stages = begin_stages(stack, run, config, store, epochs, self.methods) if here else {}
             names: list[str] = collectives.from_rank_zero(list(stages))
-            surveys: dict[str, Survey] = {}
             failure: UserError | None = None
             try:
-                missing = frozenset(missing_buckets(run, names, self._buckets))
-                for bucket in self._buckets:
-                    if bucket in missing:
-                        found = write_bucket(run, bucket, self.blocks(bucket, names), epochs, config.score.on_nan)
-                    else:
-                        found = look_at_bucket(run, bucket, names)
-                    add_surveys(surveys, found)
+                for bucket in missing_buckets(run, names, self._buckets):
+                    write_bucket(run, bucket, self.blocks(bucket, names), epochs, config.score.on_nan)
             except UserError as error:
                 failure = error
             # All ranks see a failure of any, and rank 0's stages end unfinished.
             failures = [found for found in collectives.gather_objects(failure) if found is not None]
             if failures:
                 raise failures[0]
-            whole: dict[str, Survey] = {}
-            for of_rank in collectives.gather_objects(surveys):
-                add_surveys(whole, of_rank)
             if here:
-                commit_stages(run, store, epochs, self.methods, stages, whole)
+                commit_stages(run, store, epochs, self.methods, stages)
 
     def blocks(self, bucket: int, names: Sequence[str]) -> Iterator[ScoredBlock]:
         """Yield a bucket's blocks with the scores by each named method, in position order."""

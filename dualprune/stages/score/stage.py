@@ -15,15 +15,12 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError, RunError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
 from dualprune.scores.score import EpochScore, Result
-from dualprune.selection.engine.survey import Survey
 from dualprune.stages.methods import column_scores, epoch_scores, score_methods, statistics_read
 from dualprune.stages.score.column_scores import run_column_score
 from dualprune.stages.score.columns import check_columns
 from dualprune.stages.score.files import (
     ScoredBlock,
-    add_surveys,
     gaps_of,
-    look_at_bucket,
     missing_buckets,
     write_bucket,
 )
@@ -58,8 +55,8 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
         for some in ({name: method for name, method in todo.items() if name not in kept}, kept):
             if some:
                 job = ScoreJob(str(run.root.address), some, epochs, config.score.on_nan, config.mean_epochs)
-                surveys = _score(run, config, store, job)
-                commit_stages(run, store, epochs, some, {name: stages[name] for name in some}, surveys)
+                _score(run, config, store, job)
+                commit_stages(run, store, epochs, some, {name: stages[name] for name in some})
     # After those whose scores they may read.
     for name, method in columns.items():
         run_column_score(run, config, store, epochs, name, method, force=force)
@@ -88,29 +85,19 @@ def _listed(epochs: Sequence[int]) -> str:
     return ", ".join(map(str, epochs[:10])) + (f" and {len(epochs) - 10} more" if len(epochs) > 10 else "")
 
 
-def _score(run: RunDirectory, config: Config, store: DynamicsStore, job: ScoreJob) -> dict[str, Survey]:
+def _score(run: RunDirectory, config: Config, store: DynamicsStore, job: ScoreJob) -> None:
     if any(map(is_kept, job.methods.values())):
         check_kept(store, job)
-    buckets = range(store.num_buckets)
-    missing = frozenset(missing_buckets(run, job.methods, buckets))
-    surveys: dict[str, Survey] = {}
-    for found in over_buckets(partial(_score_missing, job, missing), buckets, config.scaling, title="score"):
-        add_surveys(surveys, found)
-    return surveys
+    missing = missing_buckets(run, job.methods, range(store.num_buckets))
+    for _ in over_buckets(partial(score_bucket, job), missing, config.scaling, title="score"):
+        pass
 
 
-def _score_missing(job: ScoreJob, missing: frozenset[int], bucket: int) -> dict[str, Survey]:
-    # Files that an interrupted run has written are only looked at.
-    return (
-        score_bucket(job, bucket) if bucket in missing else look_at_bucket(RunDirectory(job.run), bucket, job.methods)
-    )
-
-
-def score_bucket(job: ScoreJob, bucket: int) -> dict[str, Survey]:
-    """Score one bucket by every method, block by block, and write its files; return a survey of each method's."""
+def score_bucket(job: ScoreJob, bucket: int) -> None:
+    """Score one bucket by every method, block by block, and write its files."""
     store = DynamicsStore(job.run)
     blocks = kept_blocks if any(map(is_kept, job.methods.values())) else scored_blocks
-    return write_bucket(store.run, bucket, blocks(store, bucket, job), job.epochs, job.on_nan)
+    write_bucket(store.run, bucket, blocks(store, bucket, job), job.epochs, job.on_nan)
 
 
 def scored_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[ScoredBlock]:

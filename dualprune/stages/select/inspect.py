@@ -18,7 +18,6 @@ from dualprune.selection.engine.spec import Cutoff, among
 from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import SAMPLERS, Draw
 from dualprune.selection.samplers.beta import BetaDraw
-from dualprune.stages.score.surveys import known_survey
 from dualprune.stages.select.bucketed import Bucket, Scores
 from dualprune.stages.select.overlap import require_selection
 from dualprune.stages.select.stage import KEPT, prepare
@@ -41,12 +40,11 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     index = SampleIndex.load(run.index)
     scores, excluded = _candidates(run, config, index, facts)
     edges = _edges(sum(scores.each(_histogram)))
-    known = known_survey(run.scores(scores.method))
     rules = DrawRules((facts["ratio"],), facts["seed"])
     others = [
         outcome.cutoff
         for method in OTHERS
-        for outcome in draw_all(scores.each, SAMPLERS[method](), rules, Constraints(), known)
+        for outcome in draw_all(scores.each, SAMPLERS[method](), rules, Constraints())
     ]
     parameters = facts["parameters"]
     draw = BetaDraw(parameters["a"], parameters["b"]) if facts["method"] == "beta" else None

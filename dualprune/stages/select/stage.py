@@ -28,7 +28,6 @@ from dualprune.selection.engine.spec import no_positions
 from dualprune.selection.rows import Rows
 from dualprune.stages.inputs import select_inputs
 from dualprune.stages.score.files import fast_encoding, without_nulls
-from dualprune.stages.score.surveys import known_survey
 from dualprune.stages.select.bucketed import Bucket, Scores
 from dualprune.stages.select.duplicates import find_duplicates
 from dualprune.stages.select.groups import find_groups
@@ -64,8 +63,7 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             scores, constraints = prepare(run, config, index, ids)
             wanted = ratios if select.nested else list(pending)
             rules = replace(DrawRules.of(select), ratios=tuple(wanted))
-            known = known_survey(run.scores(score))
-            drawn = dict(zip(wanted, draw_all(scores.each, sampler, rules, constraints, known), strict=True))
+            drawn = dict(zip(wanted, draw_all(scores.each, sampler, rules, constraints), strict=True))
             facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
             for name, stage in pending.values():
                 stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}

@@ -78,8 +78,10 @@ def test_a_nan_is_named_or_dropped(make_dynamics: MakeDynamics) -> None:
     run = make_dynamics(prob, ids=[f"id-{i}" for i in range(23)])
     with pytest.raises(DataError, match=r"first sample 'id-20' in epoch 2; set score.on_nan to drop"):
         score_bucket(job(run), 1)
-    assert score_bucket(job(run, "drop"), 1)["dual"].num_samples == 10
-    assert "id-20" not in read_scores(run, "dual", 1)["sample_id"].to_pylist()
+    score_bucket(job(run, "drop"), 1)
+    scored = read_scores(run, "dual", 1)
+    assert scored.num_rows == 10
+    assert "id-20" not in scored["sample_id"].to_pylist()
 
 
 def test_one_bucket_is_scored_without_ray_and_torch(make_dynamics: MakeDynamics) -> None:
@@ -105,7 +107,7 @@ def test_several_methods_share_one_read(make_dynamics: MakeDynamics, monkeypatch
         range(5),
         "raise",
     )
-    assert {name: found.num_samples for name, found in score_bucket(both, 0).items()} == dict.fromkeys(both.methods, 12)
+    score_bucket(both, 0)
     assert len(opened) == len(set(opened)) == 6  # the index and five epochs
     for name, window in (("dual", 3), ("longer", 5)):
         np.testing.assert_array_equal(read_scores(run, name, 0)["score"].to_numpy(), dual(PROB[:12], window))

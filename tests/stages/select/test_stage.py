@@ -92,6 +92,21 @@ def test_the_order_of_rows_does_not_matter(make_dynamics: MakeDynamics, ray_clus
     assert kept[0] == kept[1]
 
 
+def test_a_bucket_without_a_score_and_what_an_older_version_left(
+    make_dynamics: MakeDynamics, ray_cluster: None
+) -> None:
+    prob = PROB[:30].copy()
+    prob[:10] = np.nan
+    run = make_dynamics(prob, num_buckets=3)
+    recorded(run)
+    config = settings(method="beta", ratio=0.7, anchor_size=25)
+    run_score(run, config)
+    # What scoring left for selection once.
+    (run.scores("dual") / "_survey.parquet").write_bytes(b"of another version")
+    run_select(run, config)
+    assert (run.selection("s") / "kept.parquet").read_table().num_rows == 6
+
+
 def test_one_bucket_is_drawn_from_without_ray(make_dynamics: MakeDynamics) -> None:
     run = make_dynamics(PROB, num_buckets=1)
     recorded(run)
