@@ -365,6 +365,11 @@ class Config(Section):
         """The score method that the selection ranks by."""
         return self.select.score or self.score.methods[0]
 
+    def batches_identity(self) -> dict[str, Any]:
+        """Return what the batches of a training depend on beside its recipe; empty where it is the baseline."""
+        scaling = self.identity("scaling")
+        return {} if scaling == {"version": 1} else {"scaling": scaling}
+
     def identity(self, section: str, exclude: Collection[str] = ()) -> dict[str, Any]:
         """Return what results depend on in a section, as plain values; see `dualprune.core.identity`."""
         from dualprune.core.identity import section_identity

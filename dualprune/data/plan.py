@@ -71,11 +71,7 @@ class EpochPlan:
 
     def partitions(self, rank: int, world_size: int) -> range:
         """Return the partitions that a rank serves; a ConfigError where there are fewer partitions than ranks."""
-        if world_size > self._arrangement.num_partitions:
-            raise ConfigError(
-                f"config.scaling.partitions: {self._arrangement.num_partitions} cannot be shared out over {world_size} "
-                "workers; use no more workers than partitions"
-            )
+        check_shared_out(self._arrangement.num_partitions, world_size)
         return range(rank, self._arrangement.num_partitions, world_size)
 
     def steps(self, partitions: Sequence[int]) -> Iterator[Steps]:
@@ -126,6 +122,15 @@ class EpochPlan:
             numbers = np.asarray(partitions, dtype=np.int64)[:, None]
             return (places + numbers) // self._arrangement.num_partitions
         return self._table[list(partitions), start : stop + 1].astype(np.int64)
+
+
+def check_shared_out(num_partitions: int, num_workers: int) -> None:
+    """Raise a ConfigError where there are fewer partitions than workers."""
+    if num_workers > num_partitions:
+        raise ConfigError(
+            f"config.scaling.partitions: {num_partitions} cannot be shared out over {num_workers} workers; use no more "
+            "workers than partitions"
+        )
 
 
 def step_table(counts: NDArray[np.int64], batch_size: int) -> NDArray[np.int32]:

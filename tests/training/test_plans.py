@@ -238,5 +238,8 @@ def test_a_curriculum_is_named_in_the_configuration(monkeypatch: pytest.MonkeyPa
         make_config({"train": {"curriculum": {"name": "leave_out", "options": {"ratio": 1}}}})
 
 
-def test_no_curriculum_changes_no_identity() -> None:
+def test_only_what_changes_batches_changes_an_identity() -> None:
     assert "curriculum" not in make_config({}).identity("train")
+    scaling = {"num_workers": 3, "cpus_per_worker": 2.0, "max_failures": 0}
+    assert make_config({"scaling": scaling}).batches_identity() == {}
+    assert make_config({"scaling": {"partitions": 32}}).batches_identity()["scaling"]["partitions"] == 32

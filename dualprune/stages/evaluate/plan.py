@@ -52,6 +52,7 @@ def plan_trainings(
     recipe = {
         "model": config.identity("model"),
         "train": config.identity("train"),
+        **config.batches_identity(),
         "evaluate": [evaluate.epochs, evaluate.batch_size, *([] if evaluate.steps is None else [evaluate.steps])],
     }
     budgets = ["epochs", "steps"] if evaluate.budget == "both" else [evaluate.budget]

@@ -30,6 +30,7 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
     settings = {
         "model": config.identity("model"),
         "train": config.identity("train"),
+        **config.batches_identity(),
         "evaluate": config.identity("evaluate"),
         "selections": names,
     }

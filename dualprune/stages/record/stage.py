@@ -11,6 +11,7 @@ from dualprune.cluster.train import Workers, fit
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
+from dualprune.data.plan import check_shared_out
 from dualprune.data.source import Source, open_source
 from dualprune.dynamics.commit import has_commits
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
@@ -64,7 +65,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "model": config.identity("model"),
         "train": config.identity("train"),
         "statistics": list(columns),
-        **_plan_settings(config),
+        **config.batches_identity(),
     }
     known = run.manifest("record")
     reopen = known is not None and not enough_recorded(run, config, known["summary"]["epochs"])
@@ -79,10 +80,10 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
 
 
 def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
-    """Return whether a finished recording of so many epochs is what the configuration asks for.
+    """Return whether a finished recording of this many epochs is what the configuration asks for.
 
-    One that has stopped is not opened again because other samples are to be kept, but where `record.stable` would not
-    have let it stop.
+    One that stopped early is reopened only where `record.stable` would not have let it stop, not because other samples
+    are to be kept.
     """
     if len(DynamicsStore(run).epochs) < num_epochs:
         # Someone took a damaged one away.
@@ -95,12 +96,6 @@ def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
     if any(measured["rule"][name] != getattr(rule, name) for name in ("lag", "max_samples")):
         return False
     return settled_at(measured["epochs"], rule, config.score.epochs or 0) is not None
-
-
-def _plan_settings(config: Config) -> dict[str, Any]:
-    """Return what the batches depend on beside the recipe; nothing where it is as it was without the setting."""
-    scaling = config.identity("scaling")
-    return {} if scaling == {"version": 1} else {"scaling": scaling}
 
 
 def _check_followed(config: Config, columns: tuple[str, ...]) -> None:
@@ -146,6 +141,7 @@ def _record(
 ) -> dict[str, Any]:
     ensure_ray(config.scaling)
     workers = Workers.of(config.scaling)
+    check_shared_out(config.scaling.partitions, workers.count)
     _tell_of_other_batches(run.checkpoints / f"record-{fingerprint}", config)
     with user_errors():
         data = load_resident(source)

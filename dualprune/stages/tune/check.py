@@ -41,7 +41,7 @@ def file_of(job: Job, folder: Location) -> Location:
     config = job.config
     parts: list[Any] = [
         config.identity("model"),
-        config.identity("train"),
+        {**config.identity("train"), **config.batches_identity()},
         config.evaluate.model_dump(mode="json", include={"epochs", "batch_size", "budget", "steps"}),
     ]
     kind = job.subset if job.subset in (FULL, RANDOM) else SELECTED

@@ -90,6 +90,7 @@ def _identity(config: Config) -> dict[str, Any]:
     return {
         "model": config.identity("model"),
         "train": config.identity("train"),
+        **config.batches_identity(),
         "score": config.identity("score", exclude={"methods"}),
         "select": config.identity("select", exclude={"nested"}),
         "select_score": config.select_score,
