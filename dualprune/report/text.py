@@ -48,9 +48,13 @@ def stability_table(measured: Mapping[str, Any]) -> Table:
 
 def selection_in_words(facts: Mapping[str, Any]) -> str:
     """Return how many samples a selection keeps, from what `selection.json` holds."""
+    # Selections of older versions do not tell.
+    preset = {"authors-code": ", preset authors-code", "paper": ", preset paper, not verified"}.get(
+        facts.get("preset", ""), ""
+    )
     return (
         f"kept {facts['num_kept']:,} of {facts['num_samples']:,} samples "
-        f"(ratio {facts['ratio']:g}, {facts['method']} on {facts['score_method']})"
+        f"(ratio {facts['ratio']:g}, {facts['method']} on {facts['score_method']}{preset})"
     )
 
 

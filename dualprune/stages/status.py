@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.errors import RunError, UserError
+from dualprune.errors import ConfigError, RunError, UserError
 from dualprune.stages.table import STAGES, Stage
 
+logger = logging.getLogger(__name__)
 OPEN = ("missing", "unfinished", "outdated")
 
 
@@ -25,7 +27,7 @@ def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
             f"{run} is not a run directory: it has no manifests; "
             "start one with `dualprune prune` (in Python: dualprune.Run(place, config=…))"
         )
-    config = run.load_config() if run.has_config else None
+    config = _config(run)
     rows = []
     for stage in STAGES.values():
         for key in _shown(stage, config, manifests):
@@ -42,7 +44,7 @@ def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
 
 def next_stage(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> Stage | None:
     """Return the first stage with work left; None where nothing is left to do."""
-    config = run.load_config() if run.has_config else None
+    config = _config(run)
     for row in rows:
         stage = next((stage for stage in STAGES.values() if stage.owns(row["stage"])), None)
         if stage is None or row["state"] not in OPEN:
@@ -57,6 +59,15 @@ def next_command(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> str | 
     """Return the command that runs the first stage with work left; None where nothing is left to do."""
     stage = next_stage(run, rows)
     return None if stage is None else f"dualprune {stage.name} {run}{stage.resume_flag}"
+
+
+def _config(run: RunDirectory) -> Config | None:
+    """Return the stored configuration; None where there is none, or it names a plug-in that is not installed here."""
+    try:
+        return run.load_config() if run.has_config else None
+    except ConfigError as error:
+        logger.warning("%s: its configuration cannot be used here, so only what is there is listed: %s", run, error)
+        return None
 
 
 def is_outdated(run: RunDirectory, config: Config | None, stage: Stage, manifest: Mapping[str, Any]) -> bool:

@@ -121,3 +121,12 @@ def test_what_an_earlier_configuration_asked_for_does_not_come_next(command: Com
         pass
     assert states(run)["select.beta-0.3"] == "outdated"
     assert "next:" not in command("status", run).out
+
+
+def test_a_plug_in_that_is_not_installed_here_leaves_what_is_there(command: Command, run: RunDirectory) -> None:
+    place = run.root / "config.yaml"
+    place.write_text(place.read_bytes().decode().replace("method: beta", "method: of_another_package"))
+    shown = command("status", run)
+    assert shown.code == 0
+    assert "select.beta-0.7" in shown.out
+    assert states(run)["record"] == "done"

@@ -114,6 +114,7 @@ def _write(
             "score_method": scores.method,
             "ratio": one.ratio,
             "seed": select.seed,
+            "preset": config.preset,
             "parameters": dict(one.draw.parameters),
             "constraints": _constraints(config),
             "num_samples": one.num_samples,
