@@ -1,4 +1,4 @@
-"""How many samples each group and each stratum gives."""
+"""How many samples of each group and each stratum are kept."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ Ints = NDArray[np.int64]
 def allot(weights: NDArray[np.float64], count: int, floors: Ints, caps: Ints) -> Ints:
     """Share out `count` by weights [G], each between its floor and its cap, int64 [G] with that sum.
 
-    Webster's divisor method: round(weight · t) with the one t that gives the sum; the first groups win a tie. A larger
-    count never gives a group less.
+    Webster's divisor method: round(weight · t) with the one t that leads to the sum; the first groups win a tie. A
+    larger count never leaves a group with less.
     """
 
     def shares(factor: float) -> Ints:
@@ -42,7 +42,7 @@ def allot(weights: NDArray[np.float64], count: int, floors: Ints, caps: Ints) ->
 
 
 def group_quotas(balance: BalanceConfig, names: Sequence[str], available: Ints, forced: Ints, count: int) -> Ints:
-    """Return the number to keep of each group, int64 [G]; a ConfigError where a group has not so many."""
+    """Return the number to keep of each group, int64 [G]; a ConfigError where a group has fewer."""
     spread = balance.short == "redistribute"
     floors = np.maximum(forced, minimums(balance, names, available, count))
     weights = _weights(balance, names, available)

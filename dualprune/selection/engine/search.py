@@ -49,7 +49,7 @@ class Found(NamedTuple):
 
 @dataclass
 class Bracket:
-    """The ends, low … high, as rank and hash; for `active` cells, `count` samples lie between them, or about so many.
+    """The ends, low … high, as rank and hash; for `active` cells, about `count` samples lie between them.
 
     `wanted` of `available` samples are kept. All are arrays [C].
     """
@@ -150,7 +150,7 @@ def kth_highest(
     few = FEW
     while todo := [n for n, bracket in enumerate(brackets) if bracket.active.any()]:
         expected = sum(int(brackets[n].count[brackets[n].active].sum()) for n in todo)
-        # A power of two: who is brought back is told by so many bits of the hash.
+        # A power of two: the lowest bits of the hash say who is brought back.
         step = 1 << max(0, -(-expected // few) - 1).bit_length()
         work = partial(_look, [specs[n] for n in todo], [brackets[n] for n in todo], step)
         for n, found in zip(todo, zip(*each(work), strict=True), strict=True):
