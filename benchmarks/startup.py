@@ -66,9 +66,9 @@ def measured(command: list[str], checkout: Path, **options: Any) -> tuple[float,
     os.close(write)
     said = os.read(read, 1 << 16).decode()
     os.close(read)
-    if process.returncode:
-        sys.exit(f"{' '.join(command)} in {checkout} failed:\n{output.decode()}")
     _reap()
+    if process.returncode:
+        raise RuntimeError(f"{' '.join(command)} in {checkout} failed:\n{output.decode()}")
     return seconds, _cpu_s() - before, said
 
 
@@ -88,8 +88,11 @@ def _reap() -> None:
             return
 
 
-def commands(checkout: Path, run: Path) -> dict[str, dict[str, Any]]:
-    """Return seconds, CPU seconds and heavy modules of commands that only answer, and of two stages without others."""
+def commands(checkout: Path, run: Path, num_rounds: int) -> dict[str, dict[str, Any] | None]:
+    """Return seconds, CPU seconds and heavy modules of commands that only answer, and of two stages by themselves.
+
+    None stands for a command that the checkout does not have.
+    """
     asked = {
         "--version": ["--version"],
         "--help": ["--help"],
@@ -98,10 +101,14 @@ def commands(checkout: Path, run: Path) -> dict[str, dict[str, Any]]:
         "score (one bucket)": ["score", str(run), "--force"],
         "select (one bucket)": ["select", str(run), "--force"],
     }
-    found = {}
+    found: dict[str, dict[str, Any] | None] = {}
     for name, arguments in asked.items():
         probe = [sys.executable, "-c", PROBE.format(heavy=HEAVY), *arguments]
-        rounds = [measured(probe, checkout) for _ in range(3)]
+        try:
+            rounds = [measured(probe, checkout) for _ in range(num_rounds)]
+        except RuntimeError:
+            found[name] = None
+            continue
         found[name] = {
             "seconds": median(round_[0] for round_ in rounds),
             "cpu_s": median(round_[1] for round_ in rounds),
@@ -127,7 +134,7 @@ def demo(checkout: Path, config: str, folder: Path, settings: list[str]) -> tupl
     return phases, seconds, cpu_s
 
 
-def compared(checkouts: list[Path], config: str, num_runs: int) -> list[dict[str, Any]]:
+def compared(checkouts: list[Path], config: str, num_rounds: int, num_runs: int) -> list[dict[str, Any]]:
     """Return for each checkout what `commands` and `demo` measure: medians of runs that take turns."""
     results: list[dict[str, Any]] = []
     for checkout in checkouts:
@@ -135,7 +142,9 @@ def compared(checkouts: list[Path], config: str, num_runs: int) -> list[dict[str
             # Everything in one bucket, for stages that then need no cluster.
             settings = ["record.num_buckets=1", "evaluate.enabled=false", "scaling.num_workers=1"]
             demo(checkout, config, Path(folder), settings)
-            results.append({"checkout": str(checkout), "commands": commands(checkout, Path(folder) / "run")})
+            results.append(
+                {"checkout": str(checkout), "commands": commands(checkout, Path(folder) / "run", num_rounds)}
+            )
     runs: list[list[Any]] = [[] for _ in checkouts]
     for _ in range(num_runs):
         for checkout, found in zip(checkouts, runs, strict=True):
@@ -157,8 +166,11 @@ def print_tables(results: list[dict[str, Any]]) -> None:
     print(f"\n{'command':<34}" + "".join(f"[{n}] seconds  CPU s   " for n in range(len(results))))
     for name in results[0]["commands"]:
         found = [result["commands"][name] for result in results]
-        print(f"{name:<34}" + "".join(f"{one['seconds']:>10.2f}{one['cpu_s']:>8.2f}    " for one in found))
+        numbers = (f"{one['seconds']:>10.2f}{one['cpu_s']:>8.2f}" if one else f"{'not there':>18}" for one in found)
+        print(f"{name:<34}" + "    ".join(numbers))
         for number, one in enumerate(found):
+            if one is None:
+                continue
             print(f"    [{number}] loads: {', '.join(one['loads']) or 'none of ' + ', '.join(HEAVY)}")
     if "phases" in results[0]:
         print(f"\n{'phase of the demo':<34}" + "".join(f"[{n}] seconds   " for n in range(len(results))))
@@ -172,11 +184,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--beside", type=Path, help="another checkout to measure in turn with this one")
     parser.add_argument("--runs", type=int, default=1, help="demo runs of each checkout; 0: none")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of each command")
     parser.add_argument("--config", default="pipelines/configs/digits.yaml")
     asked = parser.parse_args()
     ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     checkouts = [Path(__file__).resolve().parents[1], *([asked.beside.resolve()] if asked.beside else [])]
-    results = compared(checkouts, asked.config, asked.runs)
+    results = compared(checkouts, asked.config, asked.rounds, asked.runs)
     print_tables(results)
     print(json.dumps({"machine": f"{platform.machine()}, {os.cpu_count()} cores", "results": results}))
 
