@@ -3,15 +3,14 @@
     python benchmarks/startup.py                         # this checkout
     python benchmarks/startup.py --beside ../old --runs 2    # and another one, in turn: pairs on the same machine
 
-Seconds are of the clock, CPU seconds those of all processes that a command started, Ray's included: on a busy machine
-these vary less. The phases of the demo are read from the times at which its files were written. Prints tables and one
+Seconds are of the clock, CPU seconds those of a command's own process, without Ray's workers: on a busy machine these
+vary less. The phases of the demo are read from the times at which its files were written. Prints tables and one
 line of JSON at the end.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
 import json
 import os
 import platform
@@ -44,7 +43,6 @@ PHASES: dict[str, tuple[str, Any]] = {
     "workers start, first training": ("evaluation/*.json", min),
     "the other trainings": ("manifests/evaluate.json", max),
 }
-SET_CHILD_SUBREAPER = 36
 
 
 def measured(command: list[str], checkout: Path, **options: Any) -> tuple[float, float, str]:
@@ -66,7 +64,6 @@ def measured(command: list[str], checkout: Path, **options: Any) -> tuple[float,
     os.close(write)
     said = os.read(read, 1 << 16).decode()
     os.close(read)
-    _reap()
     if process.returncode:
         raise RuntimeError(f"{' '.join(command)} in {checkout} failed:\n{output.decode()}")
     return seconds, _cpu_s() - before, said
@@ -75,17 +72,6 @@ def measured(command: list[str], checkout: Path, **options: Any) -> tuple[float,
 def _cpu_s() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
-
-
-def _reap() -> None:
-    """Wait for what the command left behind, such as Ray's daemons; as their reaper, this process gets their times."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            if os.waitpid(-1, os.WNOHANG)[0] == 0:
-                time.sleep(0.05)
-        except ChildProcessError:
-            return
 
 
 def commands(checkout: Path, run: Path, num_rounds: int) -> dict[str, dict[str, Any] | None]:
@@ -117,13 +103,13 @@ def commands(checkout: Path, run: Path, num_rounds: int) -> dict[str, dict[str, 
     return found
 
 
-def demo(checkout: Path, config: str, folder: Path, settings: list[str]) -> tuple[dict[str, float], float, float]:
-    """Run the demo; return seconds by phase, of all, and CPU seconds."""
+def demo(checkout: Path, config: str, folder: Path, settings: list[str]) -> tuple[dict[str, float], float]:
+    """Run the demo; return seconds by phase, and of the whole."""
     run = folder / "run"
     options = [word for setting in settings for word in ("--set", setting)]
     began = time.time()
     command = [sys.executable, "-m", "dualprune", "prune", config, "--run", str(run), *options]
-    seconds, cpu_s, _ = measured(command, checkout)
+    seconds, _, _ = measured(command, checkout)
     phases, last = {}, began
     for phase, (pattern, which) in PHASES.items():
         files = list(run.glob(pattern))
@@ -131,7 +117,7 @@ def demo(checkout: Path, config: str, folder: Path, settings: list[str]) -> tupl
             at = which(file.stat().st_mtime for file in files)
             phases[phase], last = at - last, at
     phases["Ray is left"] = began + seconds - last
-    return phases, seconds, cpu_s
+    return phases, seconds
 
 
 def compared(checkouts: list[Path], config: str, num_rounds: int, num_runs: int) -> list[dict[str, Any]]:
@@ -155,7 +141,6 @@ def compared(checkouts: list[Path], config: str, num_rounds: int, num_runs: int)
             phases = found[0][0]
             result["phases"] = {phase: median(one[0][phase] for one in found) for phase in phases}
             result["demo_s"] = [round(one[1], 1) for one in found]
-            result["demo_cpu_s"] = [round(one[2], 1) for one in found]
     return results
 
 
@@ -176,8 +161,7 @@ def print_tables(results: list[dict[str, Any]]) -> None:
         print(f"\n{'phase of the demo':<34}" + "".join(f"[{n}] seconds   " for n in range(len(results))))
         for phase in results[0]["phases"]:
             print(f"{phase:<34}" + "".join(f"{result['phases'][phase]:>10.1f}    " for result in results))
-        for name in ("demo_s", "demo_cpu_s"):
-            print(f"{name:<34}" + "".join(f"{median(result[name]):>10.1f}    " for result in results))
+        print(f"{'the whole demo':<34}" + "".join(f"{median(result['demo_s']):>10.1f}    " for result in results))
 
 
 def main() -> None:
@@ -187,7 +171,6 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each command")
     parser.add_argument("--config", default="pipelines/configs/digits.yaml")
     asked = parser.parse_args()
-    ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     checkouts = [Path(__file__).resolve().parents[1], *([asked.beside.resolve()] if asked.beside else [])]
     results = compared(checkouts, asked.config, asked.rounds, asked.runs)
     print_tables(results)
