@@ -1,4 +1,4 @@
-# `make demo` and `make test` need Python 3.11 or newer, make and git; everything else goes into .venv.
+# `make demo` and `make test` need Python 3.11 or newer, make and git; everything else is installed into .venv.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -25,11 +25,11 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# Asks a database of known vulnerabilities. It needs a network, so it is not part of CI.
+# Queries a database of known vulnerabilities. This needs a network, so it is not part of CI.
 audit: $(VENV)/.dev
 	$(or $(UV),$(BIN)/uv) tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
-# The newest versions that fit together, for the oldest Python that is supported; then run .ci/run on them.
+# Pins the newest compatible versions for the oldest supported Python. Run .ci/run on them afterwards.
 constraints: $(VENV)/.made
 	sed -n 1p constraints.txt > constraints.new
 	$(or $(UV),$(BIN)/uv) pip compile pyproject.toml --all-extras --upgrade --python-version 3.11 --quiet \
@@ -39,7 +39,7 @@ constraints: $(VENV)/.made
 clean:
 	rm -rf $(VENV) runs .pytest_cache .mypy_cache .ruff_cache
 
-# uv installs in seconds; where it is missing, it is installed into the environment first.
+# uv installs in seconds; if it is missing, it is installed into the environment first.
 $(VENV)/.made:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "dualprune needs Python 3.11 or newer; set PYTHON=… to one")'
 ifeq ($(UV),)
@@ -50,7 +50,7 @@ else
 endif
 	touch $@
 
-# Compile at installation: otherwise every process of the first run compiles what it imports.
+# Compile at installation; otherwise every process of the first run compiles its imports.
 INSTALL = $(or $(UV),$(BIN)/uv) pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
 $(VENV)/.demo: $(VENV)/.made pyproject.toml constraints.txt
