@@ -1,9 +1,9 @@
-"""Measures what recording costs on this device, and prices ImageNet by it: the cost sheet of docs/kubernetes.md.
+"""Measures the cost of recording on this device and derives that of ImageNet: the cost sheet of docs/kubernetes.md.
 
     python benchmarks/cost.py --model torchvision/resnet34 --image-size 64 --batch-size 256
 
-Trains on made-up images that lie on the device, with and without the recorder, in turns, so that both meet the same
-machine. Prints samples a second of one device (medians over the rounds), their ratio, and device hours.
+Trains on synthetic images on the device, alternating with and without the recorder, so that both see the same machine.
+Prints samples per second of one device (medians over the rounds), the ratio of the times, and device hours.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Steps:
 
 
 def made_batch(size: int, side: int, device: torch.device) -> Batch:
-    """Return made-up images on the device."""
+    """Return synthetic images on the device."""
     return Batch(
         inputs=torch.randn(size, 3, side, side, device=device),
         targets=torch.randint(0, 1000, (size,), device=device),
@@ -54,7 +54,7 @@ def made_batch(size: int, side: int, device: torch.device) -> Batch:
 
 
 def seconds(trainer: Trainer, steps: Steps, observe: Any, device: torch.device) -> float:
-    """Return the seconds of one epoch of `steps`, the device's work included."""
+    """Return the seconds of one epoch of `steps`, including the device's work."""
     if device.type == "cuda":
         torch.cuda.synchronize()
     started = time.perf_counter()
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--model", default="torchvision/resnet34")
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--batch-size", type=int, default=256)
-    parser.add_argument("--steps", type=int, default=20, help="steps of a round")
+    parser.add_argument("--steps", type=int, default=20, help="steps per round")
     parser.add_argument("--rounds", type=int, default=5)
     asked = parser.parse_args()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")

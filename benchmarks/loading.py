@@ -3,9 +3,9 @@
     python benchmarks/loading.py
     python benchmarks/loading.py --device cuda --partitions 256
 
-On made-up images of the shape and number of CIFAR-10's and of scikit-learn's digits: microseconds per step that the
-plan takes for the whole set and for half of it, that the loader takes with the plan in it, and that `small_cnn` takes
-to train on the batch.
+Uses synthetic images with the shape and number of CIFAR-10's and of scikit-learn's digits. Prints the microseconds per
+step of the plan for the whole set and for half of it, of the loader including the plan, and of training `small_cnn` on
+the batch.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Fixed:
 
 
 def made_loader(number: int, shape: tuple[int, int, int], device: torch.device) -> tuple[ResidentLoader, TrainConfig]:
-    """Return a loader of random images, and the recipe that it augments by."""
+    """Return a loader of random images, and the recipe that it augments with."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (number, *shape), generator=generator, dtype=torch.uint8).to(device)
     split = ResidentSplit(images, torch.randint(10, (number,)).to(device), np.ones(number, dtype=bool))

@@ -1,12 +1,13 @@
-"""Measures scoring while recording, and stopping when scores settle: the figures of docs/recording.md.
+"""Measures scoring while recording, and stopping once scores have settled: the figures of docs/recording.md.
 
     python benchmarks/recording.py cost --samples 4000000
     python benchmarks/recording.py stop RUN [OTHER_RUN]
 
-`cost` feeds made-up epochs of one owner to the running scores and prints seconds and bytes, beside those of writing the
-same epochs; and what one measurement of stability takes. `stop` takes a run that recorded all its epochs, and prints
-where each rule of `record.stable` would have stopped it, and how much of what all epochs select it would have kept.
-OTHER_RUN, the same with another `train.seed`, gives the yardstick: what two trainings on all epochs have in common.
+`cost` passes synthetic epochs of one owner to the running scores. It prints their seconds and bytes, the seconds of
+writing the same epochs, and the seconds of one stability measurement. `stop` takes a run that recorded all its epochs.
+It prints where each rule of `record.stable` would have stopped it, and how far the kept sets agree with those of all
+epochs.
+OTHER_RUN, the same with another `train.seed`, is the yardstick: how far two trainings on all epochs agree.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ def measure_cost(num_samples: int, num_epochs: int) -> None:
 
 
 def held_bytes(index: SampleIndex) -> int:
-    """Return what running scores hold after a window of epochs."""
+    """Return the bytes that running scores hold after a window of epochs."""
     tracemalloc.start()
     scores = RunningScores(index, {"dual": Dual()})
     for epoch in range(WINDOW):
@@ -118,7 +119,7 @@ def measure_stop(runs: list[str], sampler: Beta) -> None:
     for other, found in zip(runs[1:], snaps[1:], strict=True):
         row = movement(last, first[last], found[last])
         print(f"all epochs of {other}, another seed: {words(row['correlation'], row['overlap'])}")
-    print("\nepochs used | correlation and overlap with 3 epochs before | with all epochs")
+    print("\nepochs used | correlation and overlap with 3 epochs earlier | with all epochs")
     for epoch in first:
         if epoch - 3 in first:
             now, whole = movement(epoch, first[epoch], first[epoch - 3]), movement(epoch, first[epoch], first[last])
@@ -141,7 +142,7 @@ def measure_stop(runs: list[str], sampler: Beta) -> None:
 
 
 def snapshots(run: str, sampler: Beta) -> dict[int, Snapshot]:
-    """Return the snapshot after each epoch from the first window on."""
+    """Return the snapshots after each epoch, from the end of the first window on."""
     store = DynamicsStore(run)
     prob = np.concatenate([store.read_bucket(bucket)["target_prob"] for bucket in range(store.num_buckets)])
     ids = store.index.read()["sample_id"].combine_chunks()

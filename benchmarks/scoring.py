@@ -1,4 +1,4 @@
-"""Measures scoring: kernels, the stage on disk against bare reading and against Ray Data, memory, encodings, import.
+"""Measures scoring: kernels, the stage on disk against plain reading and Ray Data, memory, encodings, import.
 
 python benchmarks/scoring.py kernel | stage | groupby | memory | encodings | long-import
 """
@@ -36,9 +36,9 @@ from dualprune.scores import Dual, dual
 from dualprune.stages.score.stage import ScoreJob, run_score, score_bucket
 
 app = typer.Typer(add_completion=False, no_args_is_help=True)
-Folder = Annotated[Path | None, typer.Option(help="Where to put the made-up runs; they are removed afterwards.")]
+Folder = Annotated[Path | None, typer.Option(help="Where to put the synthetic runs; they are removed afterwards.")]
 WINDOW = 10
-# Different buckets that are made; the others hold the same values.
+# Number of distinct buckets to generate; the others repeat their values.
 PATTERNS = 4
 
 
@@ -53,7 +53,7 @@ def machine() -> str:
 
 
 def seconds(work: Callable[[], object], repeats: int = 1) -> float:
-    """Return the shortest time of several."""
+    """Return the shortest of several times."""
     times = []
     for _ in range(repeats):
         begin = time.perf_counter()
@@ -78,7 +78,7 @@ def made_up(num_samples: int, num_epochs: int, seed: int = 0) -> np.ndarray:
 
 @app.command()
 def kernel() -> None:
-    """Compare `dual` with the published loop over windows, both on one thread, in this process."""
+    """Compare `dual` with the published loop over windows, both on one thread of this process."""
     import torch
 
     torch.set_num_threads(1)
@@ -109,7 +109,7 @@ def kernel() -> None:
 
 @contextmanager
 def made_run(folder: Path | None, num_samples: int, num_epochs: int) -> Iterator[RunDirectory]:
-    """Write a run's index and dynamics as they stream, a few different buckets in turn; remove it at the end."""
+    """Write a run's index and dynamics, alternating between a few distinct buckets; remove the run at the end."""
     base = Path(tempfile.mkdtemp(prefix="scoring-", dir=folder))
     run = RunDirectory(base / "run")
     try:
@@ -147,7 +147,7 @@ def made_run(folder: Path | None, num_samples: int, num_epochs: int) -> Iterator
 
 
 def read_all(run: RunDirectory) -> None:
-    """Read every column of the dynamics with pyarrow, a file per job, on as many threads as there are cores."""
+    """Read every column of the dynamics with pyarrow, one file per job, on as many threads as there are cores."""
     store = DynamicsStore(run)
     places = [store.file(epoch, bucket).path for bucket in range(store.num_buckets) for epoch in store.epochs]
 
@@ -170,7 +170,7 @@ def forget(run: RunDirectory) -> None:
 
 @app.command()
 def stage(samples: int = 20_000_000, epochs: int = 30, repeats: int = 3, folder: Folder = None) -> None:
-    """Compare the stage on disk (read, score, write) with reading the same columns by pyarrow alone."""
+    """Compare the stage on disk (read, score, write) with reading the same columns with pyarrow alone."""
     import ray
 
     print(machine())
@@ -179,7 +179,7 @@ def stage(samples: int = 20_000_000, epochs: int = 30, repeats: int = 3, folder:
     with made_run(None, 10_000, epochs) as small:
         run_score(small, config)  # compiles and starts the workers
         fixed = seconds(lambda: run_score(small, config, force=True), 3)
-    print(f"10,000 x {epochs}: {fixed:.2f} s, which the stage takes whatever the samples")
+    print(f"10,000 x {epochs}: {fixed:.2f} s fixed cost of the stage, whatever the number of samples")
     with made_run(folder, samples, epochs) as run:
         for cached in (False, True):
             times: dict[str, list[float]] = {"read": [], "stage": []}
@@ -200,7 +200,7 @@ def stage(samples: int = 20_000_000, epochs: int = 30, repeats: int = 3, folder:
 
 @app.command()
 def groupby(samples: int = 50_000, epochs: int = 30, stage_samples: int = 4_000_000, folder: Folder = None) -> None:
-    """Compare the stage, per row, with Ray Data grouping the long table by sample_id."""
+    """Compare the time per row of the stage with that of Ray Data grouping the long table by sample_id."""
     import ray
     import ray.data
     from ray.data.aggregate import Mean, Std
@@ -243,7 +243,7 @@ def memory(
     epochs: int = 30,
     folder: Folder = None,
 ) -> None:
-    """Score ever more samples in one worker process, and print its peak memory and time."""
+    """Score growing numbers of samples in one worker process, and print its peak memory and time."""
     print(machine())
     print(f"{'samples':>14} {'seconds':>9} {'us/sample':>10} {'peak RSS MiB':>13}")
     context = multiprocessing.get_context("spawn")
@@ -259,7 +259,7 @@ def memory(
 
 @app.command()
 def encodings(samples: int = 1_000_000, epochs: int = 10, folder: Folder = None) -> None:
-    """Compare ways to write float32 probabilities: size, and times to write and to read on one thread."""
+    """Compare encodings of float32 probabilities: size, and times to write and read on one thread."""
     print(machine())
     prob = made_up(samples, epochs)
     base = Path(tempfile.mkdtemp(prefix="encodings-", dir=folder))
@@ -295,7 +295,7 @@ def encodings(samples: int = 1_000_000, epochs: int = 10, folder: Folder = None)
 
 @app.command()
 def long_import(samples: int = 500_000, epochs: int = 20, folder: Folder = None) -> None:
-    """Import an unsorted long table, a row per sample and epoch, and print the time, in all and per row."""
+    """Import an unsorted long table, one row per sample and epoch, and print the time in total and per row."""
     import ray
 
     from dualprune.exchange.importing import import_file

@@ -1,10 +1,10 @@
-"""Times exact selection against reading its input, and against numpy's draw without replacement.
+"""Compares the time of exact selection with reading its input and with numpy's draw without replacement.
 
     python benchmarks/selection.py                 # 50 M scores in a run directory, and numpy at 1.28 M and 50 M
     python benchmarks/selection.py --samples 5000000 --skip-numpy
-    python benchmarks/selection.py --samples 20000000 --ablation   # what each accelerator buys, in one process
+    python benchmarks/selection.py --samples 20000000 --ablation   # the gain of each accelerator, in one process
 
-Prints a table, and one JSON line at the end. Needs 2.5 GB of disk for 50 M scores; removes them afterwards.
+Prints JSON, at the end all of it in one line. Needs 2.5 GB of disk for 50 M scores and removes them afterwards.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ ROUNDS = 3
 
 
 def made_up(start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return scores and mean probabilities, of a shape as DUAL gives them."""
-    # Not the numbers by which a sketch chooses.
+    """Return scores and mean probabilities, distributed like those of DUAL."""
+    # A stream that no sketch uses.
     rng = np.random.default_rng([7, start])
     mean = rng.beta(1.5, 0.7, stop - start)
     return 0.3 * mean * (1.0 - mean) * rng.random(stop - start), mean
@@ -73,7 +73,7 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
 
 
 def blocks(positions: range) -> Iterator[ScoredBlock]:
-    """Yield the scores of some positions as scoring does, so that their files are written as scoring writes them."""
+    """Yield scores of a range of positions in the form that the scoring stage writes to files."""
     scores, means = made_up(positions.start, positions.stop)
     for start in range(0, len(positions), ROW_GROUP_ROWS):
         ids = np.asarray(positions[start : start + ROW_GROUP_ROWS])
@@ -91,7 +91,7 @@ def column_bytes(bucket: Any) -> int:
 
 
 class PeakMemory:
-    """Highest resident memory of this process while the block runs, over that at its start, in bytes."""
+    """Peak resident memory of this process while the block runs, above that at its start, in bytes."""
 
     def __enter__(self) -> PeakMemory:
         self._before = self._highest = rss()
@@ -124,10 +124,10 @@ def at_scale(num_samples: int) -> dict[str, Any]:
         config = make_config({"select": {"ratio": RATIO}})
         ensure_ray(config.scaling)
         scores = Scores(str(run.root.address), "dual", num_buckets)
-        # Workers start, modules load and kernels compile outside of what is timed.
+        # Workers start, modules load and kernels compile here, outside the timed part.
         select(run, [RATIO])
         drawn = {name: partial(select, run, ratios) for name, ratios in DRAWS.items()}
-        # Side by side, several times, and the fastest of each: what else the machine does is not our subject.
+        # The sides alternate for several rounds, and the fastest of each counts, to exclude other load on the machine.
         sides = {
             "tasks": lambda: [sum(scores.each_bucket(column_bytes)) for _ in range(3)],
             "pyarrow": lambda: plain_read(run, num_buckets),
@@ -137,7 +137,7 @@ def at_scale(num_samples: int) -> dict[str, Any]:
         for _ in range(ROUNDS):
             for name, work in sides.items():
                 seconds[name].append(timed(work))
-        # Last, since its results fill the object store.
+        # Ray Data comes last, since its results fill the object store.
         reading = {name: min(seconds[name]) for name in ("tasks", "pyarrow")}
         reading["ray_data"] = min(timed(partial(ray_data_read, run, num_samples)) for _ in range(2))
         result: dict[str, Any] = {"samples": num_samples, "read_three_times_s": reading}
@@ -162,7 +162,7 @@ def select(run: RunDirectory, ratios: list[float]) -> None:
 
 
 def ablation(num_samples: int) -> dict[str, Any]:
-    """Return the processor seconds and passes of draws with each accelerator switched off, bucket by bucket here."""
+    """Return CPU seconds and passes of draws without each accelerator, bucket by bucket in this process."""
     from dualprune.selection.engine import search
     from dualprune.selection.engine.sketch import Sketch
     from dualprune.stages.select import bucketed, stage
@@ -190,7 +190,7 @@ def ablation(num_samples: int) -> dict[str, Any]:
         stack.enter_context(patch.object(bucketed, "over_buckets", serial))
         select(run, [RATIO])
         seconds: dict[tuple[str, str], list[float]] = {}
-        # Side by side, several times, and the fastest of each.
+        # The variants alternate for several rounds, and the fastest of each counts.
         for _ in range(ROUNDS):
             for draw, ratios in DRAWS.items():
                 for name, patches in without.items():
@@ -230,7 +230,7 @@ def timed(function: Any) -> float:
 
 
 def one_side(side: str, num_samples: int) -> None:
-    """Draw in this process alone and print seconds and peak memory; the input is made before and counted apart."""
+    """Draw in this process alone and print seconds and peak memory, without those of making the input."""
     from dualprune.selection.arrays import beta
     from dualprune.selection.rows import Rows
     from dualprune.selection.samplers.beta import BetaDraw
@@ -271,7 +271,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--side", choices=["ours", "numpy"])
     parser.add_argument("--skip-numpy", action="store_true")
     parser.add_argument("--only-numpy", action="store_true")
-    parser.add_argument("--ablation", action="store_true", help="only measure what each accelerator buys")
+    parser.add_argument("--ablation", action="store_true", help="measure only the gain of each accelerator")
     chosen = parser.parse_args(None if arguments is None else list(arguments))
     if chosen.side:
         one_side(chosen.side, chosen.samples)

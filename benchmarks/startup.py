@@ -1,11 +1,11 @@
-"""Measures what is waited for before anything happens: imports of commands and stages, and a demo run by phase.
+"""Measures the startup time of commands and stages, and the phases of a demo run.
 
-    python benchmarks/startup.py                         # this checkout
-    python benchmarks/startup.py --beside ../old --runs 2    # and another one, in turn: pairs on the same machine
+    python benchmarks/startup.py                             # this checkout
+    python benchmarks/startup.py --beside ../old --runs 2    # alternating with another checkout on the same machine
 
-Seconds are of the clock, CPU seconds those of a command's own process, without Ray's workers: on a busy machine these
-vary less. The phases of the demo are read from the times at which its files were written. Prints tables and one
-line of JSON at the end.
+Seconds are wall-clock time. CPU seconds are those of a command's own process, without Ray's workers; they vary less on
+a busy machine. The phases of the demo follow from the times at which its files were written. Prints tables and one line
+of JSON at the end.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from statistics import median
 from typing import Any
 
 HEAVY = ("torch", "torchvision", "ray", "ray.data", "ray.train", "pandas", "numba", "scipy", "sklearn", "rich")
-# A package's command line, and at its end the names of the heavy modules that it has loaded.
+# Runs the command line and writes the names of the heavy modules that it loaded.
 PROBE = """
 import atexit, os, sys
 atexit.register(lambda: os.write(3, " ".join(m for m in {heavy!r} if m in sys.modules).encode()))
 from dualprune.cli import main
 main()
 """
-# Phase: the file whose writing ends it. Several files: the first or the last of them.
+# Phase: the file whose writing ends it. If several files match, the first or the last of them counts.
 PHASES: dict[str, tuple[str, Any]] = {
     "imports, configuration, index": ("index/_index.json", min),
     "Ray starts, images are decoded": ("checkpoints/*/.validate_storage_marker", min),
@@ -46,7 +46,7 @@ PHASES: dict[str, tuple[str, Any]] = {
 
 
 def measured(command: list[str], checkout: Path, **options: Any) -> tuple[float, float, str]:
-    """Run a command of a checkout; return its seconds, its CPU seconds and what it wrote to descriptor 3."""
+    """Run a command of a checkout; return its seconds, its CPU seconds and the text that it wrote to descriptor 3."""
     environment = {**os.environ, "PYTHONPATH": str(checkout), "RAY_AUTH_MODE": "disabled"}
     read, write = os.pipe()
     before, started = _cpu_s(), time.perf_counter()
@@ -75,7 +75,7 @@ def _cpu_s() -> float:
 
 
 def commands(checkout: Path, run: Path, num_rounds: int) -> dict[str, dict[str, Any] | None]:
-    """Return seconds, CPU seconds and heavy modules of commands that only answer, and of two stages by themselves.
+    """Return seconds, CPU seconds and heavy modules of commands that only look, and of two single stages.
 
     None stands for a command that the checkout does not have.
     """
@@ -104,7 +104,7 @@ def commands(checkout: Path, run: Path, num_rounds: int) -> dict[str, dict[str, 
 
 
 def demo(checkout: Path, config: str, folder: Path, settings: list[str]) -> tuple[dict[str, float], float]:
-    """Run the demo; return seconds by phase, and of the whole."""
+    """Run the demo; return the seconds of each phase and of the whole."""
     run = folder / "run"
     options = [word for setting in settings for word in ("--set", setting)]
     began = time.time()
@@ -121,11 +121,11 @@ def demo(checkout: Path, config: str, folder: Path, settings: list[str]) -> tupl
 
 
 def compared(checkouts: list[Path], config: str, num_rounds: int, num_runs: int) -> list[dict[str, Any]]:
-    """Return for each checkout what `commands` and `demo` measure: medians of runs that take turns."""
+    """Return the results of `commands` and `demo` for each checkout: medians of alternating runs."""
     results: list[dict[str, Any]] = []
     for checkout in checkouts:
         with tempfile.TemporaryDirectory(prefix="startup-") as folder:
-            # Everything in one bucket, for stages that then need no cluster.
+            # Everything is in one bucket, so these stages need no cluster.
             settings = ["record.num_buckets=1", "evaluate.enabled=false", "scaling.num_workers=1"]
             demo(checkout, config, Path(folder), settings)
             results.append(
@@ -145,7 +145,7 @@ def compared(checkouts: list[Path], config: str, num_rounds: int, num_runs: int)
 
 
 def print_tables(results: list[dict[str, Any]]) -> None:
-    """Print what was measured, a column per checkout."""
+    """Print the results, one column per checkout."""
     for number, result in enumerate(results):
         print(f"[{number}] {result['checkout']}")
     print(f"\n{'command':<34}" + "".join(f"[{n}] seconds  CPU s   " for n in range(len(results))))
@@ -166,9 +166,9 @@ def print_tables(results: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--beside", type=Path, help="another checkout to measure in turn with this one")
-    parser.add_argument("--runs", type=int, default=1, help="demo runs of each checkout; 0: none")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each command")
+    parser.add_argument("--beside", type=Path, help="another checkout to measure alternately with this one")
+    parser.add_argument("--runs", type=int, default=1, help="demo runs per checkout; 0: none")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds per command")
     parser.add_argument("--config", default="pipelines/configs/digits.yaml")
     asked = parser.parse_args()
     checkouts = [Path(__file__).resolve().parents[1], *([asked.beside.resolve()] if asked.beside else [])]

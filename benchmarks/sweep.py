@@ -1,6 +1,6 @@
-"""Measures sweeps: what a trial costs, whether the best configuration holds, early stopping, c_D against accuracy.
+"""Measures sweeps: the cost of a trial, a rerun of the best configuration, early stopping, c_D against accuracy.
 
-    python benchmarks/sweep.py digits            # 40 trials over c_D, ratio and window; best.yaml is run again
+    python benchmarks/sweep.py digits            # 40 trials over c_D, ratio and window; then runs best.yaml again
     python benchmarks/sweep.py asha              # the same random points with and without early stopping
     python benchmarks/sweep.py cifar DATA OUT    # c_D at ratios 0.7 and 0.9; DATA has cifar10_{train,test}.parquet
 
@@ -32,7 +32,7 @@ RATIOS = [0.7, 0.9]
 
 
 def swept(run: RunDirectory, config: Config) -> tuple[dict[str, Any], list[Record], float]:
-    """Return summary, trials and seconds of a sweep on a run that is recorded already."""
+    """Return summary, trials and seconds of a sweep on a recorded run."""
     started = time.perf_counter()
     summary = run_tune(run, config, force=True)
     return summary, TrialLog(run.root / "tune" / "trials").records(), time.perf_counter() - started
@@ -46,7 +46,7 @@ def digits(folder: str) -> dict[str, Any]:
     summary, _, seconds = swept(run, config)
     best = summary["best"][0]
     checked = next(row for row in summary["test"] if row["subset"] == "best-0")
-    # Another draw and twice the seeds: what a user gets who takes best.yaml.
+    # Another draw and twice the seeds: the result that a user of best.yaml gets.
     changes = ["select.seed=100", "evaluate.enabled=true", "evaluate.seeds=6", "evaluate.full=false"]
     again = load_config(run.root / "tune" / "best.yaml", [*changes, "evaluate.random=false"])
     evaluation = prune(again, run).evaluation
@@ -151,7 +151,7 @@ def cifar(folder: str, data: str, picture: str, samples: int, epochs: int, seeds
 
 
 def plot(records: list[Record], title: str) -> str:
-    """Return an SVG of validation accuracy against c_D, a line a ratio, with standard errors."""
+    """Return an SVG of validation accuracy against c_D, one line per ratio, with standard errors."""
     width, height, left, top = 640, 300, 60, 40
     spans = [(r["accuracy"] - (r["stderr"] or 0.0), r["accuracy"] + (r["stderr"] or 0.0)) for r in records]
     low, high = min(s[0] for s in spans) - 0.005, max(s[1] for s in spans) + 0.005

@@ -1,4 +1,4 @@
-"""What the entry points for `ray job submit` share: options in, one JSON line and an exit code out."""
+"""Shared by the entry points for `ray job submit`: options in, one JSON line and an exit code out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def entry_point(pipeline: str, work: Work) -> None:
 
     The last line on standard output is a JSON object with `pipeline`, `run` (the run directory's address), `status`
     (`succeeded`, `failed` or `stopped`) and `result` or `error`. Exit codes: 0, 1 for a failure, 2 for a mistake of
-    the user's, 143 after SIGTERM. The next job goes on from what a stopped or killed one has committed.
+    the user's, 143 after SIGTERM. The next job resumes from what a stopped or killed one has committed.
     """
 
     def command(
@@ -57,12 +57,12 @@ def entry_point(pipeline: str, work: Work) -> None:
 
 
 def run_program(command: Callable[..., None]) -> None:
-    """Run a command, which takes its options as typer declares them, and end the process with its exit code."""
+    """Run a command whose options typer declares, and end the process with its exit code."""
     try:
         typer.run(command)
     except SystemExit as end:
         if end.code == STOPPED:
-            # Our own work is done; Ray's teardown may abort a process that a signal has interrupted.
+            # Our work is done, and Ray's teardown may abort a process that a signal has interrupted.
             os._exit(STOPPED)
         raise
 
@@ -100,7 +100,7 @@ def _when_free(run: RunDirectory, work: Callable[[], dict[str, Any]]) -> dict[st
 
 
 def _stop(signum: int, frame: object) -> NoReturn:
-    # Raised in the main thread: every `finally` runs, which returns the lease and updates the manifest.
+    # Raised in the main thread, so every `finally` runs: the lease is released and the manifest updated.
     raise SystemExit(STOPPED)
 
 

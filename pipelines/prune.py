@@ -12,7 +12,7 @@ from pipelines.entry import entry_point
 
 
 def prune(run: RunDirectory, config: Config, force: bool) -> dict[str, Any]:
-    """Do all stages: record, score, select, export and, where evaluate.enabled, evaluate."""
+    """Run all stages: record, score, select, export and, with evaluate.enabled, evaluate."""
     done = prune_run(run, config, force=force)
     kept = {selection["name"]: selection["num_kept"] for selection in facts.selections(run, done.selections)}
     recorded = run.require("record", "record")["summary"]

@@ -1,4 +1,4 @@
-"""Score a recorded run anew as a Ray job: `python -m pipelines.score --config CONFIG --run ADDRESS`."""
+"""Score a recorded run again as a Ray job: `python -m pipelines.score --config CONFIG --run ADDRESS`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Search the best settings to select by, as a Ray job: `python -m pipelines.sweep --config CONFIG --run ADDRESS`."""
+"""Search for the best selection settings as a Ray job: `python -m pipelines.sweep --config CONFIG --run ADDRESS`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dualprune.report.console import log_to_terminal
 from dualprune.stages.pipeline import run_stages
 from pipelines.entry import ConfigFile, Force, Overrides, Run, Verbose, finish, run_program
 
-# Unlike `dualprune tune`, resume by default: a job is submitted again, by hand or by KubeRay, to go on.
+# Unlike `dualprune tune`, resume by default: a person or KubeRay submits a job again to resume it.
 Resume = Annotated[bool, typer.Option("--resume/--no-resume", help="Go on with a sweep that was interrupted.")]
 MaxTrials = Annotated[
     int | None, typer.Option("--max-trials", min=1, help="Points of the whole sweep; short for tune.num_trials.")
@@ -31,7 +31,7 @@ def sweep(
     force: Force = False,
     verbose: Verbose = False,
 ) -> None:
-    """Search tune.space for the best settings to select by."""
+    """Search tune.space for the best selection settings."""
 
     def work(directory: RunDirectory, settings: Config, force: bool) -> dict[str, Any]:
         options = {

@@ -1,9 +1,9 @@
-"""Reduces the CRDs of a KubeRay release to the JSON schema that the tests hold the manifests against.
+"""Reduces the CRDs of a KubeRay release to the JSON schema that the tests check the manifests against.
 
     python cluster/crds/refresh.py FOLDER VERSION
 
 FOLDER holds KubeRay's `ray.io_rayclusters.yaml` and `ray.io_rayjobs.yaml` of release VERSION, such as 1.7.0; see
-README.md beside this file. Writes `kuberay.json`: no prose, unknown fields refused, and what repeats, such as the pod
+README.md in this folder. Writes `kuberay.json`: no prose, unknown fields refused, and repeated parts, such as the pod
 template, written once.
 """
 
@@ -25,7 +25,7 @@ NOTICE = (
     "Made by refresh.py from KubeRay's CRDs, changed as it says there. "
     "Copyright the KubeRay authors, https://github.com/ray-project/kuberay, Apache License 2.0."
 )
-# A part that is shorter than its reference and the definition is not worth a name.
+# Naming a shorter part would save nothing: its reference and definition take as much.
 WORTH_A_NAME = 200
 
 Schema = dict[str, Any]
@@ -52,7 +52,7 @@ def _reduce(node: Schema) -> Schema:
 
 
 def share(kinds: dict[str, Schema]) -> tuple[dict[str, Schema], dict[str, Schema]]:
-    """Return the schemas with a reference in place of each part that repeats, and the parts by name."""
+    """Return the schemas with references in place of repeated parts, and the parts by name."""
     seen: Counter[str] = Counter()
     names: dict[str, str] = {}
     parts: dict[str, Schema] = {}
@@ -60,7 +60,7 @@ def share(kinds: dict[str, Schema]) -> tuple[dict[str, Schema], dict[str, Schema
     def count(node: Schema) -> Schema:
         text = json.dumps(node)
         seen[text] += 1
-        # What is in a part that repeats is written once with it, and needs no name of its own.
+        # Parts inside a repeated part are written once with it and need no name of their own.
         return _below(node, lambda _, part: count(part)) if seen[text] == 1 else node
 
     def put(name: str, node: Schema) -> Schema:
@@ -69,7 +69,7 @@ def share(kinds: dict[str, Schema]) -> tuple[dict[str, Schema], dict[str, Schema
         if seen[text] == 1 or len(text) < WORTH_A_NAME:
             return whole
         if text not in names:
-            # Parts of one name differ now and then: a container's securityContext is not a pod's.
+            # Parts with the same name can differ: a container's securityContext is not a pod's.
             same = sum(other.partition(".")[0] == name for other in parts)
             names[text] = f"{name}.{same + 1}" if same else name
             parts[names[text]] = whole
@@ -81,7 +81,7 @@ def share(kinds: dict[str, Schema]) -> tuple[dict[str, Schema], dict[str, Schema
 
 
 def _below(node: Schema, change: Callable[[str, Schema], Schema], item: str = "") -> Schema:
-    """Return the keys of a node that hold schemas, each changed by `change(name, schema)`; an item is named `item`."""
+    """Return the schemas inside a node by key, each passed through `change(name, schema)`; items are named `item`."""
     found: Schema = {}
     if "properties" in node:
         found["properties"] = {key: change(key, part) for key, part in node["properties"].items()}
