@@ -1,4 +1,4 @@
-"""A run for people: does the stages, returns scores and kept sets, and tells how far it is.
+"""A run for people: runs the stages, returns scores and kept sets, and shows its progress.
 
 run = dualprune.Run("runs/digits", config="pipelines/configs/digits.yaml")
 run.prune()
@@ -109,7 +109,7 @@ class Run:
         return found
 
     def prune(self, overrides: Overrides | None = None, *, force: bool = False) -> PruneResult:
-        """Do all stages that the configuration asks for, in order."""
+        """Run all stages that the configuration asks for, in order."""
         result = prune_run(self.directory, self._config(overrides), force=force)
         self._given = None
         return result
@@ -180,7 +180,7 @@ class Run:
 
     def _do(self, stage: str, overrides: Overrides | None, force: bool, **options: Any) -> Any:
         [result] = run_stages(self.directory, self._config(overrides), [stage], force=force, **options)
-        # From here on the directory's own configuration counts, which has the overrides.
+        # From here on the directory's own configuration counts; it includes the overrides.
         self._given = None
         return result
 
@@ -195,8 +195,8 @@ def as_config(config: Config | Mapping[str, Any] | str | os.PathLike[str]) -> Co
 def resolve(place: str, run: str | None = None, overrides: Sequence[str] = ()) -> tuple[RunDirectory, Config]:
     """Return the run directory and the configuration that a program was given.
 
-    `place` is a YAML file, with the run directory in `run` or after its name, or it is a run directory, which has its
-    configuration. `overrides` are texts such as `select.ratio=0.7`.
+    `place` is a YAML file or a run directory. With a YAML file, the run directory is `run`, or is named after the file;
+    a run directory has its own configuration. `overrides` are texts such as `select.ratio=0.7`.
     """
     location = Location.of(place)
     if location.name.endswith((".yaml", ".yml")):

@@ -1,4 +1,4 @@
-"""Commands that tell: what a run holds, what is registered, what a configuration is."""
+"""Commands that show things: the state of a run, the plug-ins, a configuration."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None
 
 @app.command()
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Print what this one is, what it reads, and its options.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print all that is known, as JSON.")] = False,
+    name: Annotated[
+        str | None, typer.Argument(help="Print what this plug-in is, what it reads, and its options.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """List the plug-ins: score methods, samplers, sources, models, statistics, and those of other packages."""
     from dualprune.core.catalogue import catalogue, described

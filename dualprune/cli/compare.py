@@ -1,4 +1,4 @@
-"""Commands that look at selections: `overlap`, and what `select --explain` prints."""
+"""Commands that inspect selections: `overlap`, and what `select --explain` prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dualprune.core.run import RunDirectory
 
 logger = logging.getLogger(__name__)
-Selections = Annotated[list[str], typer.Option("--selections", help="Name of a selection; give it twice.")]
+Selections = Annotated[list[str], typer.Option("--selections", help="Name of a selection; pass the option twice.")]
 More = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="The other selection's name.")]
 
 
@@ -84,5 +84,5 @@ def _ids(ids: Sequence[Any]) -> str:
 def _plain(label: str) -> str:
     from rich.markup import escape
 
-    # Ids and classes come with the data: neither styles nor a terminal's own commands are taken from them.
+    # Ids and classes come from the data: markup and terminal control sequences in them must have no effect.
     return escape(label if label.isprintable() else repr(label))

@@ -1,4 +1,4 @@
-"""Commands that work: `prune`, and one per stage of the table."""
+"""Commands that run stages: `prune`, and one per stage of the table."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def prune(
     overrides: Overrides = None,
     force: Force = False,
 ) -> None:
-    """Do all stages: record, score, select, export and, where evaluate.enabled, evaluate."""
+    """Run all stages: record, score, select, export and, where evaluate.enabled, evaluate."""
     from dualprune.api import resolve
     from dualprune.stages.pipeline import prune_run
 
@@ -44,7 +44,7 @@ def select(
     force: Force = False,
 ) -> None:
     """Draw the samples to keep."""
-    # Before the others: what --set says goes.
+    # These come first, so that --set overrides them.
     short = [] if method is None else [f"select.method={method}"]
     short += [] if ratios is None else [f"select.ratio=[{ratios}]"]
     directory, settings = do("select", place, run, [*short, *(overrides or [])], force)
@@ -101,7 +101,7 @@ def _show_files(run: RunDirectory, config: Config) -> None:
     console.print(f"all files: {run} (dualprune status {run})", soft_wrap=True, markup=False)
 
 
-# Commands with options of their own; `tune` has a module of its own.
+# Commands with options of their own. `tune` stands in another module.
 OWN: dict[str, Callable[..., None]] = {"select": select}
 ELSEWHERE = ("tune",)
 # What a stage's command prints when it is done.

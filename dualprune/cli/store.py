@@ -43,7 +43,9 @@ def import_(
     ] = "raise",
     repeated: Annotated[
         Literal["first", "mean", "error"],
-        typer.Option(help="Which of several different values to take for one sample and epoch of a long table."),
+        typer.Option(
+            help="Which value to take where a long table has several different ones for one sample and epoch."
+        ),
     ] = "error",
     overrides: Overrides = None,
     force: Force = False,

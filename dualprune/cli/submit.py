@@ -10,7 +10,7 @@ import typer
 
 from dualprune.cli.app import Force, Overrides, app
 
-# The exit code of what Ctrl-C ended: a command after `dualprune submit … &&` must not take the job for done.
+# The exit code of a command that Ctrl-C ended: in `dualprune submit … && next`, `next` must not run.
 LEFT = 128 + signal.SIGINT
 
 
@@ -26,11 +26,11 @@ def submit(
     overrides: Overrides = None,
     force: Force = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Show the log until the job ends.")] = True,
-    code: Annotated[Path | None, typer.Option(help="Checkout whose code the job uses, not the image's.")] = None,
+    code: Annotated[Path | None, typer.Option(help="Checkout whose code the job uses instead of the image's.")] = None,
     runtime_env: Annotated[Path | None, typer.Option(help="YAML file of Ray's runtime environment.")] = None,
     submission_id: Annotated[str | None, typer.Option(help="Id of the job; default: Ray makes one.")] = None,
 ) -> None:
-    """Submit a pipeline as a job to a Ray cluster; Ctrl-C leaves the log, and the job goes on."""
+    """Submit a pipeline as a job to a Ray cluster; Ctrl-C leaves the log while the job continues."""
     from dualprune.cluster import jobs
     from dualprune.core.config_file import load_config
     from dualprune.report.console import say
@@ -39,13 +39,13 @@ def submit(
     client = jobs.connect(address)
     job_id = jobs.submit(client, submission, code=code, runtime_env=runtime_env, job_id=submission_id)
     stop = jobs.stop_command(address, job_id)
-    say(f"job {job_id} is submitted; stop it by: {stop}")
+    say(f"job {job_id} is submitted; to stop it: {stop}")
     if not wait:
         return
     try:
         status = jobs.follow(client, job_id, lambda text: typer.echo(text, nl=False))
     except KeyboardInterrupt:
-        say(f"\nleft; job {job_id} goes on. Stop it by: {stop}")
+        say(f"\nleft the log; job {job_id} continues. To stop it: {stop}")
         raise typer.Exit(LEFT) from None
     say(f"job {job_id}: {status}")
     if status != "SUCCEEDED":

@@ -1,4 +1,4 @@
-"""`dualprune tune`: searches for the best settings to select by, and prints what came out."""
+"""`dualprune tune`: searches for the best settings to select by, and prints the results."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 def tune(
     place: Place,
     run: Run = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the trials that are there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep that was interrupted.")] = False,
     max_trials: Annotated[int | None, typer.Option(min=1, help="Points to try; short for tune.num_trials.")] = None,
     time_budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Time to search, such as 600, 10m or 2h; begins with each call.")
+        str | None,
+        typer.Option(
+            metavar="TIME", help="Time to search, such as 600, 10m or 2h, counted from the start of this call."
+        ),
     ] = None,
     overrides: Overrides = None,
     force: Force = False,

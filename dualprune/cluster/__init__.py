@@ -1,1 +1,1 @@
-"""Where work runs: the one folder that decides it, with Ray and Kubernetes."""
+"""Decides where work runs, with Ray and Kubernetes; no other folder does."""

@@ -65,7 +65,7 @@ class Submission:
 
 
 def connect(address: str) -> JobSubmissionClient:
-    """Return a client of the job port at `address`; a SubmissionError where it is not reached or refuses us."""
+    """Return a client of the job port at `address`; a SubmissionError where it cannot be reached or refuses us."""
     if not address.startswith(("http://", "https://")):
         raise SubmissionError(f"--address {address}: expected the dashboard's address, such as http://127.0.0.1:8265")
     with _told(address):
@@ -82,9 +82,9 @@ def submit(
 ) -> str:
     """Submit, and return the job's id.
 
-    The configuration travels as the job's working directory, every default written out. With `code`, a checkout whose
-    `dualprune` and `pipelines` are to be used in place of the image's, its packages travel along. `runtime_env` is a
-    YAML file of Ray's runtime environment.
+    The configuration is sent as the job's working directory, with every default written out. `code` is a checkout whose
+    packages `dualprune` and `pipelines` are sent, too, and replace the image's. `runtime_env` is a YAML file of Ray's
+    runtime environment.
     """
     environment = _environment(runtime_env)
     environment["env_vars"] = {"RAY_JOB_STOP_WAIT_TIME_S": STOP_WAIT_S, **environment.get("env_vars", {})}
@@ -156,19 +156,19 @@ def _environment(path: Path | None) -> dict[str, Any]:
     if not isinstance(values, dict) or not isinstance(values.get("env_vars", {}), dict):
         raise SubmissionError(f"--runtime-env {path}: expected keys of Ray's runtime environment, such as env_vars")
     if "working_dir" in values:
-        raise SubmissionError(f"--runtime-env {path}: takes no working_dir; use --code to bring a checkout along")
+        raise SubmissionError(f"--runtime-env {path}: takes no working_dir; use --code to send a checkout")
     return values
 
 
 def _bring(source: Path, target: Path) -> None:
     if not source.is_dir():
-        raise SubmissionError(f"--code {source.parent}: holds no folder {source.name}; give a checkout of dualprune")
+        raise SubmissionError(f"--code {source.parent}: has no folder {source.name}; expected a checkout of dualprune")
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
 
 
 @contextmanager
 def _told(address: str) -> Iterator[None]:
-    """Turn what the client raises into words on the address, the token or the request."""
+    """Turn what the client raises into a SubmissionError about the address, the token or the request."""
     try:
         yield
     except AuthenticationError:
@@ -178,8 +178,8 @@ def _told(address: str) -> Iterator[None]:
         ) from None
     except (ConnectionError, requests.exceptions.RequestException) as error:
         raise SubmissionError(
-            f"{address} is not reached: {error}; is the port forwarded "
+            f"{address} cannot be reached: {error}; is the port forwarded "
             "(kubectl port-forward service/dualprune-head-svc 8265)?"
         ) from None
     except RuntimeError as error:
-        raise SubmissionError(f"{address} does not take the job: {error}") from None
+        raise SubmissionError(f"{address} rejects the job: {error}") from None

@@ -1,4 +1,4 @@
-"""Progress bars: for what workers report to a small actor, and for what the driver counts itself; and a live table."""
+"""Progress bars for what workers report to a small actor or the driver itself counts; and a live table."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def worker_progress(title: str, total: int) -> Iterator[Any]:
 
 @contextmanager
 def progress_bar(title: str, total: int) -> Iterator[Callable[..., None]]:
-    """Yield a function to call, with a note if there is one, when an item is done: a bar on a terminal, else logged."""
+    """Yield a function to call, perhaps with a note, when an item is done: a bar on a terminal, else logged."""
     with _Display(title, total) as display:
         counts = itertools.count(1)
         yield lambda note="": display.show(next(counts), note)
@@ -67,7 +67,7 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[..., None]]:
 
 @contextmanager
 def live_table(*columns: str) -> Iterator[Callable[[str, Iterable[Sequence[str]]], None] | None]:
-    """Yield a function that shows a title and rows in place of those before, on a terminal; elsewhere yield None."""
+    """Yield a function that redraws a title and rows on a terminal; elsewhere yield None."""
     if not on_terminal():
         yield None
         return
@@ -97,7 +97,7 @@ def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
 
 
 class _Display:
-    """A bar on a terminal; elsewhere a line of the log now and then, so that a job's log tells how far it is."""
+    """A bar on a terminal; elsewhere an occasional line of the log, so that a job's log shows its progress."""
 
     def __init__(self, title: str, total: int) -> None:
         columns = (

@@ -1,6 +1,6 @@
 """Joins a Ray cluster or starts one on this machine, and raises errors from inside Ray as they were raised there.
 
-Ray is imported when a function here needs it, so that stages can import this module for free.
+Ray is imported when a function here needs it, so that importing this module costs stages nothing.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        # A task's error is also of the user's class, but its text is the traceback.
+        # Ray's error for a task also has the user's class, but its text is the traceback.
         raise (user_error(error) or error) from None
     except Exception as error:
         cause = user_error(error)
@@ -66,10 +66,10 @@ def user_errors() -> Iterator[None]:
 
 
 def user_error(error: BaseException | None, depth: int = 0) -> UserError | None:
-    """Return the `UserError` that an error of Ray was caused by, or None."""
+    """Return the `UserError` that caused an error of Ray, or None."""
     if error is None or depth > 8:
         return None
-    # A RayTaskError takes the class of its cause, too, and is told apart by this method without importing Ray.
+    # A RayTaskError has the class of its cause, too; this method identifies it without importing Ray.
     if isinstance(error, UserError) and not hasattr(error, "as_instanceof_cause"):
         return error
     failures = getattr(error, "worker_failures", None) or {}

@@ -15,7 +15,7 @@ from dualprune.cluster.session import ensure_ray, user_errors
 from dualprune.core.config import ScalingConfig
 from dualprune.errors import RunError, UserError
 
-# For `light` work: enough that no core is idle at the end, few enough that starting them does not count.
+# For `light` work: enough tasks that no core idles at the end, few enough that starting them costs little.
 TASKS_PER_CPU = 4
 
 
@@ -27,16 +27,16 @@ def over_buckets(
     light: bool = False,
     title: str | None = None,
 ) -> Iterator[Any]:
-    """Yield function(bucket) for each bucket, in their order; at most a few results wait on the driver.
+    """Yield function(bucket) for each bucket, in order; only a few results at a time wait on the driver.
 
-    A single bucket is worked on here, and Ray is not even imported. For several, the cluster of `scaling` is joined or
-    started where that has not happened yet. A `UserError` comes as it was raised.
+    A single bucket is processed here, and Ray is not even imported. For several, the cluster of `scaling` is joined or
+    started where that has not happened yet. A `UserError` is raised as the task raised it.
 
     Args:
         function: what to do with a bucket; it is pickled.
         buckets: their numbers.
         scaling: which cluster to join; None: that of `RAY_ADDRESS`, or a local one.
-        light: let a task do several buckets one after the other, for work that takes no longer than a task's start.
+        light: let a task process several buckets in turn, for work that takes no longer than starting a task.
         title: show a progress bar of this title.
     """
     if len(buckets) == 1:
@@ -60,7 +60,7 @@ def _with_ray_data(function: Callable[[int], Any], buckets: Sequence[int], light
     import ray
     import ray.data
 
-    # It reports every execution; the stages say what a user wants to know.
+    # Ray Data reports every execution; the stages log what a user wants to know.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     shared = ray.put(function)
 
@@ -92,12 +92,12 @@ def _result(shared: Any, bucket: int) -> Any:
     try:
         return ray.get(shared)(bucket)
     except ray.exceptions.RaySystemError as error:
-        # Ray Data would retry this for ever.
+        # Ray Data would retry this forever.
         reason = str(error.__cause__ or error).strip().splitlines()[-1]
         return RunError(
             f"a worker cannot load the function that it is to run: {reason}; make the modules of plug-ins importable "
             "on every node: install them, or name them in the runtime environment's working_dir or py_modules"
         )
     except UserError as error:
-        # Ray Data would wrap it in an error of its own, without the cause.
+        # Ray Data would wrap the error in one of its own, without the cause.
         return error

@@ -31,7 +31,7 @@ class Workers:
         return cls(num_workers(scaling, gpus), use_gpu, scaling.cpus_per_worker)
 
     def scaling_config(self) -> ray.train.ScalingConfig:
-        """Return these workers in Ray Train's form."""
+        """Return these workers as Ray Train's ScalingConfig."""
         import ray.train
 
         each = {"CPU": self.cpus_each} | ({"GPU": 1.0} if self.use_gpu else {})
@@ -58,8 +58,8 @@ def fit(
 ) -> dict[str, Any]:
     """Run `work({"job": job})` on every worker and return rank 0's result.
 
-    Ray Train keeps its state and the newest `num_to_keep` checkpoints in `storage`; a run of the same `name` there is
-    taken up where it ended.
+    Ray Train keeps its state and the newest `num_to_keep` checkpoints in `storage`; a run of the same `name` there
+    resumes where it ended.
     """
     import ray.train
     import ray.train.torch

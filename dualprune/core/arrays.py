@@ -1,7 +1,7 @@
 """Arrays as users have them: tensors and lists become numpy arrays, the order of axes is settled, ranges are checked.
 
-Samples and epochs are easily mistaken for each other, and so are probabilities and their logarithms. What can be told
-apart is refused here, with a message that says what the array seems to be.
+Samples and epochs are easily mixed up, and so are probabilities and their logarithms. Where the values reveal it, the
+array is refused here, with a message that says what it seems to be.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _to_numpy(values: Any) -> NDArray[Any]:
     if isinstance(values, (list, tuple)) and len(values) and not isinstance(values[0], Number):
         return np.stack([_to_numpy(value) for value in values])
     array = np.asarray(values)
-    # Packages that bring a bfloat16 to numpy register its name and how to convert it.
+    # Packages that add bfloat16 to numpy register its name and its conversions.
     return array.astype(np.float32) if array.dtype.kind == "V" and "float" in array.dtype.name else array
 
 

@@ -42,8 +42,8 @@ class Option:
 class Description:
     """A plug-in.
 
-    `about` is the first line of its docstring, `reads` what it reads with its default options, `traits` what else its
-    class declares. Where another package's plug-in cannot be loaded, `broken` says why, and the rest is empty.
+    `about` is the first line of its docstring, `reads` what it reads with its default options, `traits` what its class
+    declares besides. Where another package's plug-in cannot be loaded, `broken` says why, and the rest is empty.
     """
 
     kind: str
@@ -62,7 +62,7 @@ class Description:
 
 
 def catalogue() -> list[Description]:
-    """Return every plug-in by kind and name, those of other packages that cannot be loaded included."""
+    """Return every plug-in by kind and name, including those of other packages that cannot be loaded."""
     found = []
     for kind in KINDS:
         names = registry(kind).names()
@@ -72,7 +72,7 @@ def catalogue() -> list[Description]:
 
 
 def described(name: str) -> list[Description]:
-    """Return the plug-ins of a name, of whatever kind; a ConfigError names the nearest where there is none.
+    """Return the plug-ins of this name, of any kind; where there is none, a ConfigError suggests the nearest name.
 
     `family/member` is described by its family.
     """
@@ -85,7 +85,7 @@ def described(name: str) -> list[Description]:
 
 
 def config_schema() -> dict[str, Any]:
-    """Return the JSON schema of the configuration, with the options of every plug-in where they stand."""
+    """Return the JSON schema of the configuration, including the options of every plug-in."""
     schema = Config.model_json_schema()
     for kind, (chosen_by, options_key) in PLACES.items():
         if not options_key:
@@ -110,7 +110,7 @@ def _describe(kind: str, name: str) -> Description:
     try:
         return _description(kind, name, plugin)
     except Exception as error:
-        # Another package's class may raise anything; the others are listed all the same.
+        # Another package's class may raise anything; list the other plug-ins all the same.
         return Description(kind, name, broken=f"{type(error).__name__}: {error} ({plugin!r})")
 
 
@@ -134,7 +134,7 @@ def _options_model(plugin: Any) -> type[Section]:
 
 
 def _value(plugin: Any, attribute: str) -> Any:
-    # What depends on the options is a property: its value is that of the default options.
+    # A trait that depends on the options is a property; take its value with the default options.
     if isinstance(inspect.getattr_static(plugin, attribute), property):
         return getattr(plugin(), attribute)
     return getattr(plugin, attribute)

@@ -30,11 +30,11 @@ class Compiled:
         return self._function.__qualname__
 
     def dispatcher(self) -> Any:
-        """Return numba's form of the function."""
+        """Return the function as numba compiled it."""
         if self._dispatcher is None:
             import numba
 
-            # numba looks callees up among the module's names, where it must find its own form of them.
+            # numba resolves callees by the module's global names, so those must be bound to compiled functions.
             names = self._function.__globals__
             for name in self._function.__code__.co_names:
                 if isinstance(names.get(name), Compiled):

@@ -117,7 +117,7 @@ class RecordConfig(Section):
         30, description="Train and record this many epochs, then stop; with `stable`, at most this many."
     )
     stop: Literal["fixed", "stable"] = Field(
-        "fixed", description="Stop after `epochs`, or as soon as scores and kept sets move little."
+        "fixed", description="Stop after `epochs`, or as soon as scores and kept sets have settled."
     )
     stable: StableConfig = StableConfig()
     online: bool = Field(
@@ -129,7 +129,7 @@ class RecordConfig(Section):
         None, description="Statistics to record; null: those that the score methods read."
     )
     num_buckets: PositiveInt | None = Field(
-        None, description="Parts of the position range; null: about a million samples each, at least one per worker."
+        None, description="Number of buckets of samples; null: about a million samples each, at least one per worker."
     )
     checkpoint_every: PositiveInt = Field(1, description="Epochs between model checkpoints, from which a run resumes.")
     max_state_bytes: PositiveInt = Field(
@@ -152,7 +152,7 @@ class ScoreConfig(Section):
     )
     mean_epochs: PositiveInt | Literal["all"] | None = Field(
         None,
-        description="Take `mean_prob` over the first this many of the scored epochs, or over all; null: as the preset "
+        description="Average `mean_prob` over this many of the first scored epochs, or over all; null: as the preset "
         "says.",
     )
     max_bytes: PositiveInt = Field(
@@ -189,7 +189,7 @@ class BalanceConfig(Section):
 
     @property
     def active(self) -> bool:
-        """Whether groups matter at all."""
+        """Whether a quota or a minimum is set."""
         return self.quota != "none" or self.minimum > 0
 
 
@@ -199,7 +199,9 @@ class SelectConfig(Section):
     baseline = BASELINES["select"]
     neutral = frozenset({"name"})
 
-    name: Name | None = Field(None, description="Name of the selection; null: made of method and ratio.")
+    name: Name | None = Field(
+        None, description="Name of the selection; null: the method and the ratio, such as beta-0.7."
+    )
     method: str = Field("beta", description="Name of a registered sampler.")
     score: str | None = Field(None, description="Score method to select by; null: the first of `score.methods`.")
     ratio: Ratio | list[Ratio] = Field(0.7, description="Pruning ratio, the share removed; or a list of them.")
@@ -230,7 +232,7 @@ class ExportConfig(Section):
 
     path: str | None = Field(None, description="Folder or address to write to; null: inside the run directory.")
     removed: bool = Field(False, description="Also write the ids of the removed samples.")
-    max_rows_per_file: PositiveInt = Field(1_000_000, description="Rows of one file of the exported Parquet set.")
+    max_rows_per_file: PositiveInt = Field(1_000_000, description="Rows per file of the exported Parquet set.")
 
 
 class EvaluateConfig(Section):
@@ -243,10 +245,10 @@ class EvaluateConfig(Section):
     selections: list[Name] | None = Field(None, description="Names of selections; null: those of `select`.")
     full: bool = Field(True, description="Train on the full set as well.")
     random: bool = Field(True, description="Train on a random subset of each selection's size as well.")
-    seeds: PositiveInt = Field(3, description="Trainings of each subset.")
+    seeds: PositiveInt = Field(3, description="Trainings per subset, each with a seed of its own.")
     epochs: PositiveInt | None = Field(None, description="Epochs of each training; null: `train.epochs`.")
     steps: PositiveInt | None = Field(
-        None, description="Steps of each training, the full set's too, whatever the ratio; needs `budget: steps`."
+        None, description="Steps of each training, including the full set's, at any ratio; needs `budget: steps`."
     )
     budget: Literal["epochs", "steps", "both"] = Field(
         "epochs", description="Train each subset for as many epochs as the full set, for as many steps, or both."
@@ -280,7 +282,7 @@ class TuneConfig(Section):
     )
     grace_epochs: PositiveInt = Field(3, description="asha, median: epochs that every trial trains.")
     reduction_factor: Annotated[int, Field(ge=2)] = Field(
-        3, description="asha: one of this many trials goes on at each rung."
+        3, description="asha: one of this many trials continues at each rung."
     )
     objective: Literal["accuracy", "largest_ratio", "pareto"] = Field(
         "accuracy",
@@ -316,7 +318,7 @@ class TuneConfig(Section):
 
 
 class ScalingConfig(Section):
-    """What training takes of the cluster."""
+    """The part of the cluster that training uses."""
 
     baseline = BASELINES["scaling"]
     neutral = frozenset({"num_workers", "use_gpu", "cpus_per_worker", "max_failures", "address"})
@@ -328,8 +330,8 @@ class ScalingConfig(Section):
     cpus_per_worker: PositiveFloat = 1.0
     partitions: PositiveInt = Field(
         64,
-        description="Parts of the training set that workers share out: at least as many as workers. Batches depend on "
-        "it, not on the number of workers, so a run keeps it.",
+        description="Partitions of the training set, divided among the workers: at least as many as workers. "
+        "Batches depend on it, not on the number of workers, so a run keeps it.",
     )
     max_failures: Annotated[int, Field(ge=-1)] = Field(
         3, description="How often training restarts after a failure; -1: without limit."
@@ -346,8 +348,8 @@ class Config(Section):
 
     preset: Literal["authors-code", "paper"] = Field(
         "authors-code",
-        description="Which source constants in doubt follow where they are not set: the code that DUAL's authors "
-        "published, or the paper (by a reader of it; not verified).",
+        description="Where the sources of DUAL disagree, constants that are not set follow this one: the code that its "
+        "authors published, or the paper (as a reader reported it; not verified).",
     )
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
@@ -377,14 +379,14 @@ class Config(Section):
 
         values = getattr(self, section).model_dump(mode="json")
         if section == "score":
-            # What counts is what it comes to: of few epochs, the first 30 are all.
+            # The effective number counts: with fewer than 30 epochs, "the first 30" means all.
             few = self.mean_epochs is not None and self.mean_epochs < (self.score.epochs or self.record.epochs)
             values["mean_epochs"] = self.mean_epochs if few else "all"
         return section_identity(section, preset_options(self.preset, section, values), exclude)
 
     @property
     def mean_epochs(self) -> int | None:
-        """Over how many of the scored epochs, from the first on, `mean_prob` is taken; None: all."""
+        """The number of first scored epochs over which `mean_prob` is averaged; None: all."""
         chosen = self.score.mean_epochs
         if chosen is None:
             return PRESETS[self.preset].mean_epochs
@@ -401,7 +403,10 @@ class Config(Section):
     @classmethod
     def _one_name_for_one_ratio(cls, select: SelectConfig) -> SelectConfig:
         if select.name is not None and len(select.ratios) > 1:
-            raise ValueError("name: give no name where there are several ratios; each is named after its ratio")
+            raise ValueError(
+                f"name: {select.name!r} cannot name {len(select.ratios)} selections; leave it out, and each is named "
+                "after its ratio"
+            )
         return select
 
     @model_validator(mode="after")
@@ -435,7 +440,7 @@ class Config(Section):
             if used < least:
                 raise ValueError(
                     f"score.methods: {name} needs {least} epochs, which do not fit into {used} recorded epochs; "
-                    f"record more epochs, or fewer are enough with another window (score.options.{name}.window)"
+                    f"record more epochs, or set options with which fewer are enough (score.options.{name})"
                 )
         return self
 

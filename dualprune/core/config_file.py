@@ -34,9 +34,9 @@ def load_config(place: str | os.PathLike[str] | Location | None = None, override
 
 
 def load_stored_config(place: Location, overrides: Sequence[str] = ()) -> Config:
-    """Return the configuration that a run stored, also one that an older version stored, with overrides laid over it.
+    """Return the configuration that a run stored, perhaps with an older version, with overrides laid over it.
 
-    What that version did not know is as it was then, see `dualprune.core.identity`.
+    Fields that the older version did not have get their baseline, see `dualprune.core.identity`.
     """
     values = _parse_yaml(place.read_bytes(), str(place))
     for section, own in values.items():
@@ -81,7 +81,7 @@ def _with_overrides(values: dict[str, Any], overrides: Sequence[str]) -> dict[st
     parsed = [_parse_override(override) for override in overrides]
     for override, key, value in parsed:
         _set(values, override, key, value)
-    # After all of them: one may choose the plug-in that another one's flat key is an option of.
+    # Only after all overrides are in: one may choose the plug-in that owns the flat key of another.
     flat = {key.partition(".")[0] for _, key, _ in parsed if key.partition(".")[0] in FAMILIES}
     names = {section: chosen(section, values.get(section) or {}) for section in flat if _is_section(values, section)}
     for _, key, value in parsed:

@@ -1,4 +1,4 @@
-"""Which section chooses which kind of plug-in, and the keys that stood there once and are options of a plug-in now."""
+"""Which section chooses which kind of plug-in, and which of the section's former keys are plug-in options now."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 class Flat(NamedTuple):
-    """Where a flat key went: the plug-in that had it, the option's name there, and the value that it had unset."""
+    """Where a flat key moved: the plug-in that owns it, the option's name there, and the key's default of that time."""
 
     plugin: str
     option: str
@@ -57,7 +57,7 @@ FAMILIES: dict[str, Family] = {
         },
     ),
 }
-# Names of plug-ins of once: the name now, and the options that make it what it was.
+# Former names of plug-ins: today's name, and the options that give the former behaviour.
 RENAMED: dict[tuple[str, str], tuple[str, dict[str, Any]]] = {
     ("sampler", "stratified"): ("ccs", {"drop_by": "score"}),
 }

@@ -1,8 +1,8 @@
-"""Keys that stood in a section once, and are options of a plug-in now: `select.c_d` is `select.options.beta.c_d`.
+"""Translates former keys of a section that are plug-in options now: `select.c_d` is `select.options.beta.c_d`.
 
-They go on working where a person writes them: there they become options of the plug-in that is chosen in the same
-place, and one that this plug-in does not have is an error. In what an older version stored, where every key stands
-with its value whatever was chosen, each goes to the plug-in that it belongs to.
+People may still write such keys. Each becomes an option of the plug-in that is chosen in the same place; a key that
+this plug-in does not have is an error. A configuration that an older version stored holds every key, whichever plug-in
+was chosen; there each key goes to the plug-in that owns it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def chosen(section: str, values: Mapping[str, Any]) -> list[str]:
-    """Return the names of the plug-ins that a section's values choose, by the section's default where they do not."""
+    """Return the names of the plug-ins that a section's values choose, or the section's default."""
     from dualprune.core.config import Config
 
     family = FAMILIES[section]
@@ -34,7 +34,7 @@ def chosen(section: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def option_paths(key: str, names: Sequence[str]) -> list[str]:
-    """Return the dotted keys that stand for a flat key now, for the plug-ins `names`; the key itself where it is none.
+    """Return today's dotted keys of a flat key, given the chosen plug-ins `names`; any other key as it is.
 
     Raises:
         ConfigError: none of these plug-ins has such an option.
@@ -50,7 +50,7 @@ def option_paths(key: str, names: Sequence[str]) -> list[str]:
         raise ConfigError(
             f"config.{key}: it is an option of the {family.kind} {flat.plugin!r}, and {names[0]!r} is chosen, "
             f"which has {'the options ' + ', '.join(known) if known else 'no options'}{nearest(rest, known)}; "
-            f"take it out, or set {section}.{family.chooser} to {flat.plugin}"
+            f"remove it, or set {section}.{family.chooser} to {flat.plugin}"
         )
     below = [f"options.{name}" if family.by_name else "options" for name in having]
     return [f"{section}.{place}.{flat.option}" for place in below]
@@ -101,9 +101,9 @@ def _stored_key(key: str) -> str:
 
 
 def space_keys(space: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return a search space by today's keys; a flat key stands for the option of each plug-in that may be chosen.
+    """Return a search space with today's keys; a flat key becomes the option of each plug-in that may be chosen.
 
-    `values` are the configuration's, by section; what the space itself chooses from goes before them.
+    `values` are the configuration's, by section; plug-ins that the space itself lists take precedence.
     """
     result: dict[str, Any] = {}
     for key, domain in space.items():

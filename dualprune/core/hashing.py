@@ -1,7 +1,7 @@
 """Seeded hashes of sample ids: the randomness of every draw, the same on any machine and for any partitioning.
 
-An id's hash is SplitMix64's finaliser (Steele, Lea, Flood 2014) over the id and the mixed seed; a string is brought to
-64 bits by FNV-1a first. Both are published avalanche functions with known test vectors.
+An id's hash is SplitMix64's finaliser (Steele, Lea, Flood 2014) over the id and the mixed seed; a string is first
+hashed to 64 bits with FNV-1a. Both are published avalanche functions with known test vectors.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def hash_ids(sample_ids: Any, seed: int) -> NDArray[np.uint64]:
 
 
 def hash_bits(bits: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Return the hashes uint64 [n] of ids that were brought to 64 bits."""
+    """Return the hashes uint64 [n] of ids that `id_bits` returned."""
     hashed: NDArray[np.uint64] = _mix(bits, mix(np.array([seed], dtype=np.uint64))[0])
     return hashed
 

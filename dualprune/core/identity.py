@@ -1,9 +1,9 @@
-"""What makes two configurations the same: only values that differ from a frozen baseline count, and a version.
+"""What makes two configurations the same: the values that differ from a frozen baseline, and a version.
 
-A *baseline* holds the value of each field that gives the behaviour of the time when the field was added. Defaults may
-change; a baseline never does. So a new field (whose baseline is how it was without the field) and a new default (whose
-baseline is the old one) neither orphan a recorded run nor change what it means. Where the meaning of a value changes,
-the section's `version` is raised.
+A *baseline* holds, for each field, the value that reproduces the behaviour at the time when the field was added.
+Defaults may change; a baseline never does. So neither a new field (its baseline is the behaviour without it) nor a new
+default (the baseline stays the old one) orphans a recorded run or changes what it means. Where the meaning of a value
+changes, the section's `version` is raised.
 
 A key that is missing in a run's own configuration takes its baseline; a key that is missing in a user's file takes its
 default.
@@ -39,7 +39,7 @@ def differences(section: type[Section], values: Mapping[str, Any]) -> dict[str, 
 def section_identity(name: str, values: Mapping[str, Any], exclude: Collection[str] = ()) -> dict[str, Any]:
     """Return what results depend on in the section `name` of a configuration, given its plain values.
 
-    Of the options by plug-in, those of the chosen plug-ins count alone. Keys in `exclude` do not count.
+    Only the options of the chosen plug-ins count. Keys in `exclude` do not.
     """
     from dualprune.core.config import Config
     from dualprune.core.families import FAMILIES
@@ -66,9 +66,9 @@ def section_identity(name: str, values: Mapping[str, Any], exclude: Collection[s
 
 
 def options_identity(kind: str, plugin: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a plug-in that differ from their baseline; empty where none does and none ever meant more.
+    """Return the options of a plug-in that differ from their baseline, with a version above 1; empty where all agree.
 
-    A plug-in that is not installed here is compared by what was written.
+    Options of a plug-in that is not installed here all count, as they were written.
     """
     from dualprune.core.plugins import plugin_class
     from dualprune.errors import ConfigError

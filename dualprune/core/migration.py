@@ -1,8 +1,8 @@
 """Reads manifests of older versions as if this version had written them; nothing is rewritten.
 
-Version 1 (manifests without the key `version`) stored whole sections, every default included, as the settings of a
-stage. Brought to what differs from the baseline they equal the settings that this version makes of the same
-configuration, and the stage keeps the fingerprint that it had.
+Version 1 (manifests without the key `version`) stored whole sections, including every default, as the settings of a
+stage. Reduced to what differs from the baseline, they equal the settings that this version derives from the same
+configuration. The stage keeps its fingerprint.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def upgraded_settings(key: str, settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _select(settings: Mapping[str, Any]) -> dict[str, Any]:
-    # `ratio` and `score` count always, and `within` is no key of the configuration.
+    # `ratio` and `score` always count, and `within` is no key of the configuration.
     apart = {name: settings[name] for name in ("ratio", "score", "within") if name in settings}
     return {**_section("select", {k: v for k, v in settings.items() if k not in apart}), **apart}
 

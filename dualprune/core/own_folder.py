@@ -1,6 +1,6 @@
-"""Folders that this package makes outside of a run directory, and may replace: they bear a mark.
+"""Folders that this package writes outside a run directory and may replace later: each carries a mark.
 
-_made_by.json   what made the folder, and its files; written last, but for an object store, where it is written first
+_made_by.json   what made the folder, and its files; written last on a local disk, and first on an object store
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ PACKAGE = "dualprune"
 
 
 def check_own(place: Location, key: str) -> None:
-    """Raise a RunError where a folder holds anything and does not bear our mark; `key` is what chose the folder."""
+    """Raise a RunError where a folder has content but not our mark; `key` is the setting that chose the folder."""
     if not place.exists():
         return
     if place.is_file():
@@ -37,8 +37,8 @@ def replaced(place: Location, facts: Mapping[str, Any]) -> Iterator[Location]:
     """Yield an empty folder; when the block ends without an exception, it replaces what stood at `place`.
 
     On a local disk the folder is made beside `place` and renamed at the end. An object store cannot rename: there the
-    old files are removed first, and `place` itself is filled. `facts` are written to the mark. Whether `place` may
-    be replaced is the caller's to check, with `check_own`.
+    old files are removed first, and `place` itself is filled. `facts` are written to the mark. Call `check_own`
+    before, to make sure that `place` may be replaced.
     """
     body = {"made_by": PACKAGE, **facts}
     if not place.is_local:

@@ -55,7 +55,7 @@ def registry(kind: str) -> Registry[Any]:
 
 
 def plugin_class(kind: str, name: str) -> type[Any]:
-    """Return a plug-in's class; a ConfigError where there is none of that name.
+    """Return a plug-in's class; a ConfigError where none has that name.
 
     `family/member` names the member of a plug-in that stands for a family, such as torchvision/resnet50.
     """
@@ -74,7 +74,7 @@ def options_of(kind: str, name: str, values: Mapping[str, Any], key: str) -> Sec
 
 
 def choices(config: Config) -> Iterator[Choice]:
-    """Yield every plug-in that a configuration names, those with stored options that are not chosen now included."""
+    """Yield every plug-in that a configuration names, including those that have options there but are not chosen."""
     yield Choice("source", config.data.source, config.data.options, "data.source", "data.options")
     yield Choice("model", config.model.name, config.model.options, "model.name", "model.options")
     curriculum = config.train.curriculum
@@ -110,7 +110,7 @@ def make(kind: str, name: str, values: Mapping[str, Any], key: str) -> Any:
 
 
 def preset_options(preset: str, section: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a section's plain values with what a preset says of plug-ins' options, where they are not set."""
+    """Return a section's plain values, with plug-in options that are not set taken from a preset."""
     family = FAMILIES.get(section)
     if family is None or not family.by_name:
         return dict(values)

@@ -1,8 +1,8 @@
 """Constants that the published sources of DUAL disagree on, by the source that `preset` names.
 
-`authors-code` is what the functions that are reached in the authors' repository (behaapyy/dual-pruning at 4ab525d)
-compute; as a whole it does not run unchanged. `paper` is the paper by a reader of it (arXiv 2502.06905, as told in the
-repository's first pull request); it is not verified. What a configuration sets itself goes before its preset.
+`authors-code` is what the functions in use in the authors' repository (behaapyy/dual-pruning at 4ab525d) compute; the
+repository as a whole does not run unchanged. `paper` is the paper (arXiv 2502.06905) as a reader reported it in the
+repository's first pull request; it is not verified. Values that a configuration sets take precedence over its preset.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class Preset(NamedTuple):
-    """Options by kind and name of plug-in, and the first epochs that mean_prob is taken over (None: all scored)."""
+    """Options by kind and name of plug-in, and the first epochs that `mean_prob` averages (None: all scored)."""
 
     options: dict[tuple[str, str], dict[str, Any]]
     mean_epochs: int | None

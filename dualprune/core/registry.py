@@ -58,13 +58,13 @@ class Registry(Generic[T]):
 
     def __init__(self, kind: str, folder: str, group: str) -> None:
         self.kind, self.folder, self.group = kind, folder, group
-        # What could not be imported, by name: a broken package of somebody else's is told of when it is asked for.
+        # Import errors by name: a broken plug-in of another package is reported only when it is asked for.
         self.broken: dict[str, str] = {}
         self._items: dict[str, T] = {}
         self._scanned = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Return a decorator that files a class under `name`; a second class of that name is a ValueError."""
+        """Return a decorator that registers a class as `name`; a second class of that name is a ValueError."""
 
         def add(item: T) -> T:
             known = self._items.get(name)
@@ -90,7 +90,9 @@ class Registry(Generic[T]):
         self._find(name)
         if name not in self._items:
             if name in self.broken:
-                raise ConfigError(f"{self.kind} {name!r} cannot be loaded: {self.broken[name]}; mend or remove it")
+                raise ConfigError(
+                    f"{self.kind} {name!r} cannot be loaded: {self.broken[name]}; repair or uninstall the package"
+                )
             known = self.names()
             raise ConfigError(f"unknown {self.kind} {name!r}; there are: {', '.join(known)}{nearest(name, known)}")
         return self._items[name]

@@ -143,11 +143,11 @@ class RunDirectory:
         """Enter a stage.
 
         `settings` are what its result depends on (see `dualprune.core.identity`), `inputs` the fingerprints of the
-        stages before. With `refuse_change`, other settings than those that began the stage are an error instead of a
-        reason to do it again. With `reopen`, a stage that is done goes on from where it is.
+        stages before. Settings that differ from those that began the stage make it run again; with `refuse_change`
+        they are an error. With `reopen`, a stage that is done continues where it ended.
 
-        The fingerprint belongs to the stage from its beginning on: it stands in commit records, in the index and in
-        checkpoint names. One that an older version began keeps the fingerprint of that version.
+        The stage keeps the fingerprint that it began with: it stands in commit records, in the index and in
+        checkpoint names. A stage that an older version began keeps the fingerprint of that version.
         """
         known = None if force else self._read_manifest(key)
         same = known is not None and fingerprint([known["settings"], known["inputs"]]) == fingerprint(

@@ -66,7 +66,7 @@ class TableWriter:
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
-        """Append a table as one row group, of whatever length."""
+        """Append a table of any length as one row group."""
         if self._writer is None:
             self._writer = pq.ParquetWriter(self._place, table.schema, **self._options)
         self._writer.write_table(table, row_group_size=max(1, table.num_rows))
@@ -177,7 +177,7 @@ class Location:
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """Raise a StorageError that names this place for whatever its file system reports; `what` is what failed."""
+        """Turn what the file system reports into a StorageError that names this place; `what` says what failed."""
         try:
             yield
         except UserError:
@@ -232,14 +232,14 @@ class Location:
                     os.fsync(file.fileno())
                 temporary.replace(target)
             finally:
-                # On a full disk or in a folder that is gone, this fails as well: the first error is the one to tell.
+                # On a full disk or in a deleted folder this fails, too; the first error is the one to report.
                 with suppress(OSError):
                     temporary.unlink(missing_ok=True)
 
     def read_json(self) -> Any:
-        """Return the file's content as JSON values; a DataError where it is none.
+        """Return the file's content as JSON values; a DataError where it is not JSON.
 
-        Of a mapping, a key that is missing is a DataError too: the files read here are written by this package, whole.
+        Looking up a missing key of a mapping is a DataError, too: this package writes the files that it reads here.
         """
         try:
             value = json.loads(self.read_bytes())
@@ -287,7 +287,7 @@ class Location:
             folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / f".tmp-{self.name}-{uuid.uuid4().hex[:8]}"
         else:
-            # An object store would show what an interrupted stream had sent; so it gets the finished file.
+            # An object store may publish what an interrupted stream had sent, so upload the finished file.
             handle, name = tempfile.mkstemp(suffix=".parquet")
             os.close(handle)
             temporary = Path(name)

@@ -8,13 +8,13 @@ import yaml
 
 from dualprune.errors import ConfigError
 
-# A configuration has none; an alias of an alias of an alias makes billions of values of a few lines.
+# A configuration needs none, and a few lines of nested aliases expand to billions of values.
 MOST_ALIASES = 20
 MOST_BYTES = 10_000_000
 
 
 class _Loader(yaml.SafeLoader):
-    """PyYAML's safe loader, which keeps the last of equal keys in silence and follows any number of aliases."""
+    """PyYAML's safe loader, except that repeated keys and more than MOST_ALIASES aliases are errors."""
 
     num_aliases = 0
 
@@ -45,7 +45,7 @@ class _Loader(yaml.SafeLoader):
 def parse_yaml(content: bytes | str, name: str, what: str = "it") -> Any:
     """Return the plain values of a YAML document; a ConfigError names the document and what is wrong in it."""
     if len(content) > MOST_BYTES:
-        raise ConfigError(f"{name}: {len(content):,} bytes are too many for YAML that a person wrote; is it this file?")
+        raise ConfigError(f"{name}: has {len(content):,} bytes; expected at most {MOST_BYTES:,}. Is it the right file?")
     try:
         loader = _Loader(content)
         try:

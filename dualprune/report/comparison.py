@@ -33,7 +33,7 @@ def comparison_table(summary: Iterable[dict[str, Any]]) -> Table:
 
 
 def comparison_in_words(summary: Iterable[dict[str, Any]]) -> list[str]:
-    """Return one sentence per selection: how it does beside as many random samples, and beside the full set."""
+    """Return one sentence per selection: how it compares with as many random samples, and with the full set."""
     rows = list(summary)
     full = next((row for row in rows if row["subset"] == FULL), None)
     random = {(row["ratio"], row["kept"], row["budget"]): row for row in rows if row["subset"] == RANDOM}
@@ -60,11 +60,11 @@ def _points(row: dict[str, Any], other: dict[str, Any]) -> str:
 
 
 def _doubt(row: dict[str, Any], other: dict[str, Any]) -> str:
-    """Say so where a difference is at most twice its standard error, or where one seed cannot tell."""
+    """Return a remark where a difference is at most twice its standard error, or where there is only one seed."""
     if row["accuracy_std"] is None or other["accuracy_std"] is None:
-        return " (one seed: more tell whether that is chance)"
+        return " (one seed: run more to see whether this is chance)"
     error = sqrt(row["accuracy_std"] ** 2 / row["seeds"] + other["accuracy_std"] ** 2 / other["seeds"])
-    return "" if abs(row["accuracy"] - other["accuracy"]) > 2 * error else " (within what the seeds spread)"
+    return "" if abs(row["accuracy"] - other["accuracy"]) > 2 * error else " (within the spread of the seeds)"
 
 
 def _share(value: float | None) -> str:

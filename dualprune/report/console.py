@@ -19,7 +19,7 @@ def say(text: str) -> None:
 
 
 def print_error(error: BaseException) -> None:
-    """Print the message of an error on standard error, with options in the place of Python arguments."""
+    """Print the message of an error on standard error, with command-line options instead of Python arguments."""
     Console(stderr=True).print(f"[bold red]error:[/bold red] {escape(as_options(str(error)))}", soft_wrap=True)
 
 

@@ -9,13 +9,13 @@ from dualprune.core.run import RunDirectory
 
 
 def stability(run: RunDirectory) -> dict[str, Any] | None:
-    """Return how much scores and kept sets moved per epoch; None where recording did not follow it."""
+    """Return how much scores and kept sets moved per epoch; None where recording did not measure it."""
     measured: dict[str, Any] | None = run.stability.read_json() if run.stability.exists() else None
     return measured
 
 
 def selections(run: RunDirectory, names: Iterable[str]) -> list[dict[str, Any]]:
-    """Return what `selection.json` holds of each named selection."""
+    """Return the content of `selection.json` of each named selection."""
     return [(run.selection(name) / "selection.json").read_json() for name in names]
 
 

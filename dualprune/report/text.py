@@ -9,7 +9,7 @@ from rich.table import Table
 
 from dualprune.stages.tune.trial_log import accuracy_text, point_text
 
-# This many items of a list are shown.
+# The number of items of a list that are shown.
 FEW = 5
 
 
@@ -67,7 +67,7 @@ def points_table(summary: Mapping[str, Any]) -> Table:
 
 
 def sweep_in_words(summary: Mapping[str, Any]) -> list[str]:
-    """Return what a sweep found out and cost, one sentence each, from what `tune/summary.json` holds."""
+    """Return what a sweep found and what it cost, one sentence each, from what `tune/summary.json` holds."""
     lines = []
     if summary["importance"]:
         shares = sorted(summary["importance"].items(), key=lambda item: -item[1])

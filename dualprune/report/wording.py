@@ -1,4 +1,4 @@
-"""Rewords the library's messages for the command line: they name arguments of Python, here options are meant."""
+"""Rewords the library's messages for the command line: from arguments of Python to options of commands."""
 
 from __future__ import annotations
 

@@ -55,8 +55,8 @@ def settings(tmp_path: Path, **sections: dict[str, Any]) -> Path:
         ("data.source=digit", ["'digit'", "did you mean 'digits'?"]),
         ("model.name=smal_cnn", ["'smal_cnn'", "did you mean 'small_cnn'?"]),
         ("record.statistics=[los]", ["'los'", "did you mean 'loss'?"]),
-        ("data.source=parquet", ["data.path: give the Parquet file, folder or address"]),
-        ("data.source=torchvision", ["data.options.name: give the torchvision data set's class name"]),
+        ("data.source=parquet", ["data.path: null; set it to the Parquet file, folder or address"]),
+        ("data.source=torchvision", ["data.options.name: null; set it to torchvision's class name of the set"]),
         ("no-value", ["--set no-value: expected section.key=value"]),
     ],
 )
@@ -70,7 +70,10 @@ def test_a_wrong_setting(command: Command, tmp_path: Path, override: str, parts:
     [
         ({"label": [0] * 10}, ["one class only ('0')", "data.options.label_column"]),
         ({"label": ["cat"] * 10}, ["one class only ('cat')", "data.options.label_column"]),
-        ({"label": [0, 1, 2, -1, *[0] * 6]}, ["1 labels are out of range, first of sample 's3': -1 is not in 0 … 2"]),
+        (
+            {"label": [0, 1, 2, -1, *[0] * 6]},
+            ["1 labels are out of range, first that of sample 's3': -1 is not in 0 … 2"],
+        ),
         ({"label": [0, 1, 10**6, *[0] * 7]}, ["labels are out of range: label goes up to 1000000"]),
         ({"label": [0, 1, None, *[0] * 7]}, ["1 labels are missing in 'label' (train set)"]),
         (

@@ -111,12 +111,12 @@ def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_com
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     reader.join(timeout=10)
-    assert "left; job first goes on" in shown[-1]
+    assert "left the log; job first continues" in shown[-1]
     assert nodes.job_status("first") == "RUNNING"
     workers = [actor for actor in nodes.state("actors") if "TrainWorker" in actor["class_name"]]
     assert len({actor["node_id"] for actor in workers if actor["state"] == "ALIVE"}) == 2
     wait_for(lambda: "ray_dualprune_epoch{" in nodes.metrics(), 20, nodes.metrics)
-    stop = shown[-1].partition("Stop it by: ray ")[2]
+    stop = shown[-1].partition("To stop it: ray ")[2]
     nodes.ray(*shlex.split(stop))
     wait_for(lambda: nodes.job_status("first") == "STOPPED", 60, lambda: nodes.job_log("first"))
     before = commit_times(run_address)
@@ -150,7 +150,7 @@ def test_a_sweep_that_is_submitted_again_goes_on_with_the_trials_that_are_there(
     words = our_submit(nodes, "sweep", run_address, SETTINGS + SWEEP)
     done = subprocess.run(words, env=nodes.env, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"stop it by: ray job stop --address {nodes.address} raysubmit_" in done.stdout
+    assert f"to stop it: ray job stop --address {nodes.address} raysubmit_" in done.stdout
     assert "SUCCEEDED" in done.stdout.splitlines()[-1]
     assert last_line(done.stdout)["result"]["num_trials"]["finished"] == 4
     after = {trial.name: trial.read_bytes() for trial in trials.children()}

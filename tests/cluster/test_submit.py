@@ -30,7 +30,7 @@ def test_a_submission_that_cannot_run_is_refused(pipeline: str, run: str, messag
     ("address", "message"),
     [
         ("127.0.0.1:8265", "expected the dashboard's address, such as http://127.0.0.1:8265"),
-        ("http://127.0.0.1:1", "is not reached"),
+        ("http://127.0.0.1:1", "cannot be reached"),
     ],
 )
 def test_an_address_that_is_no_job_port(address: str, message: str) -> None:
@@ -39,7 +39,7 @@ def test_an_address_that_is_no_job_port(address: str, message: str) -> None:
 
 
 class NoClient:
-    """Fails whoever sends something."""
+    """A client that fails the test when something is sent."""
 
     def get_address(self) -> str:
         return "http://nowhere"
@@ -64,7 +64,7 @@ def test_a_runtime_environment_that_is_none(tmp_path: Path, content: str | None,
 
 
 def test_code_must_be_a_checkout(tmp_path: Path) -> None:
-    with pytest.raises(jobs.SubmissionError, match="holds no folder dualprune"):
+    with pytest.raises(jobs.SubmissionError, match="has no folder dualprune"):
         jobs.submit(NoClient(), jobs.Submission("prune", Config(), "s3://b/r"), code=tmp_path)  # type: ignore[arg-type]
 
 

@@ -93,7 +93,7 @@ def test_several_problems_are_named_together() -> None:
 
 
 def test_a_name_for_several_ratios_is_refused() -> None:
-    with pytest.raises(ConfigError, match=r"config\.select\.name: give no name where there are several ratios"):
+    with pytest.raises(ConfigError, match=r"config\.select\.name: 'x' cannot name 2 selections"):
         make_config({"select": {"name": "x", "ratio": [0.1, 0.2]}})
 
 

@@ -1,4 +1,4 @@
-"""What is said of an evaluation in words."""
+"""The sentences about an evaluation."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def test_a_sentence_tells_the_differences_and_whether_they_are_more_than_chance(
         "beta-0.7 at equal epochs: 85.5% with 300 samples, 5.0 points above 300 random ones; "
         "5.5 points below all 1,000, in 30% of their training time."
     )
-    assert "0.5 points below 300 random ones (within what the seeds spread)" in said([0.8, 0.83], [0.8, 0.82])
-    assert "(one seed: more tell whether that is chance)" in said([0.8], [0.9])
+    assert "0.5 points below 300 random ones (within the spread of the seeds)" in said([0.8, 0.83], [0.8, 0.82])
+    assert "(one seed: run more to see whether this is chance)" in said([0.8], [0.9])
     assert said([0.8, 0.81], [0.85, 0.86], full=[]).endswith("5.0 points above 300 random ones.")
 
 

@@ -15,7 +15,7 @@ _QUANTITY = re.compile(r"(?P<number>\d+(?:\.\d+)?)(?P<milli>m?)")
 
 @dataclass(frozen=True)
 class Group:
-    """Ray nodes of one kind: `pods` of them at most, each with `cpus` and `gpus` as Ray counts them."""
+    """Ray nodes of one kind: at most `pods` of them, each with `cpus` and `gpus` as Ray counts them."""
 
     name: str
     pods: int
@@ -23,7 +23,7 @@ class Group:
     gpus: int
 
     def workers(self, cpus_per_worker: float, use_gpu: bool) -> int:
-        """Return how many training workers fit; one is never split over pods, and takes one GPU with `use_gpu`."""
+        """Return how many training workers fit; each stands in one pod, and takes one GPU with `use_gpu`."""
         a_pod = math.floor(self.cpus / cpus_per_worker + 1e-9)
         return self.pods * (min(a_pod, self.gpus) if use_gpu else a_pod)
 
@@ -50,17 +50,17 @@ class Cluster:
         return sum(group.workers(cpus_per_worker, use_gpu) for group in self.groups)
 
     def describe(self) -> str:
-        """Return the groups that offer anything, as `gpu: 2 pods of 32 CPUs and 4 GPUs`."""
+        """Return the groups that have CPUs or GPUs, such as `gpu: 2 pods of 32 CPUs and 4 GPUs`."""
         parts = []
         for group in self.groups:
             if group.pods and (group.cpus or group.gpus):
                 gpus = f" and {group.gpus} GPUs" if group.gpus else ""
                 parts.append(f"{group.name}: {group.pods} pods of {group.cpus} CPUs{gpus}")
-        return "; ".join(parts) or "nothing for Ray to use"
+        return "; ".join(parts) or "no CPUs or GPUs for Ray"
 
 
 def clusters(documents: Iterable[Mapping[str, Any]]) -> list[Cluster]:
-    """Return the Ray clusters of a manifest's documents: those of RayClusters, and the own ones of RayJobs."""
+    """Return the Ray clusters of a manifest's documents: RayClusters, and those that RayJobs create for themselves."""
     found = []
     for document in documents:
         kind, spec = document.get("kind"), document.get("spec") or {}
@@ -95,7 +95,7 @@ def _group(group: Mapping[str, Any], group_name: str, pods: int, cluster: str) -
     try:
         limits = group["template"]["spec"]["containers"][0].get("resources", {}).get("limits", {})
     except (KeyError, IndexError, TypeError):
-        raise UserError(f"{cluster}, group {group_name}: has no container; its pod template is incomplete") from None
+        raise UserError(f"{cluster}, group {group_name}: has no container; add one to its pod template") from None
     params = group.get("rayStartParams") or {}
     ray = group.get("resources") or {}
     gpu_limit = sum(cpu_count(amount) for key, amount in limits.items() if key.endswith("/gpu"))

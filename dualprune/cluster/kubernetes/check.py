@@ -1,4 +1,4 @@
-"""Compares what a configuration asks of the cluster with what an overlay's manifests give."""
+"""Compares the resources that a configuration needs with those in an overlay's manifests."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class Finding:
 
 
 def check(config: Config, overlay: str | os.PathLike[str]) -> list[Finding]:
-    """Return what keeps `config` from running on an overlay; an empty list where it fits.
+    """Return what prevents `config` from running on an overlay; an empty list where it fits.
 
-    Of an autoscaling group the largest size counts. Clusters of one size are told of once.
+    An autoscaling group counts with its largest size. Clusters of the same size are reported once.
 
     Args:
-        config: The configuration; its `scaling` section is looked at.
+        config: The configuration; only its `scaling` section matters.
         overlay: A kustomize folder, or a YAML file built from one.
 
     Raises:
@@ -55,7 +55,7 @@ def _findings(scaling: ScalingConfig, cluster: Cluster) -> list[Finding]:
     offer = f"the overlay has {cluster.describe()}"
     if scaling.use_gpu and cluster.gpus == 0:
         asked = scaling.num_workers or "at least 1"
-        return [Finding("scaling.use_gpu", cluster.name, f"{asked} GPUs are asked for, the overlay has 0; {offer}")]
+        return [Finding("scaling.use_gpu", cluster.name, f"{asked} GPUs are needed, the overlay has 0; {offer}")]
     use_gpu = cluster.gpus > 0 if scaling.use_gpu is None else scaling.use_gpu
     wanted = scaling.num_workers
     if wanted is None:
@@ -70,6 +70,6 @@ def _findings(scaling: ScalingConfig, cluster: Cluster) -> list[Finding]:
     fitting = cluster.workers(per_worker, use_gpu)
     if wanted > fitting:
         each = f"{per_worker:g} CPUs" + (" and a GPU" if use_gpu else "")
-        message = f"{wanted} workers of {each} are asked for, {fitting} fit into the pods; {offer}"
+        message = f"{wanted} workers of {each} are needed, {fitting} fit into the pods; {offer}"
         return [Finding("scaling.cpus_per_worker", cluster.name, message)]
     return []

