@@ -1,4 +1,4 @@
-"""Where samples stand: positions in, canonical partitions and their order in an epoch out.
+"""Assigns positions to canonical partitions, and orders each partition for an epoch.
 
 A sample belongs to one partition for the whole run, and neither its partition nor its place there depends on the number
 of workers.
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dualprune.core.hashing import mix, salted, stream_salt
 
 ROUNDS = 6
-# Positions that are looked at together.
+# Positions per block.
 BLOCK = 1 << 18
 
 
@@ -32,7 +32,7 @@ class Arrangement(Protocol):
         """Yield all positions, a block at a time, with the partition of each."""
 
     def order(self, partitions: Sequence[int], epoch: int) -> NDArray[np.int64]:
-        """Return the positions of partitions, one partition after the other, in the order that each has in `epoch`."""
+        """Return the positions of these partitions, partition by partition, each in its order of `epoch`."""
 
 
 class Scatter:
@@ -63,7 +63,7 @@ class Scatter:
         places = residues[owner] + row * self.num_partitions
         salt = mix(np.array([self._salt, epoch], dtype=np.uint64))
         noise = salted(places.astype(np.uint64), salt[0] ^ salt[1])
-        # One sort for all: the partition in the highest bits, then noise, then the row, so that no two are alike.
+        # One sort for all partitions: the partition in the highest bits, then noise, then the row to make keys unique.
         row_bits = int(sizes.max(initial=1)).bit_length()
         noise_bits = 64 - row_bits - len(sizes).bit_length()
         keys = (
@@ -77,7 +77,7 @@ class Scatter:
 
 
 class Bijection:
-    """A seeded bijection of 0 … n-1, computed value by value: a Feistel network that walks on until it is inside."""
+    """A seeded bijection of 0 … n-1, computed value by value: a Feistel network, repeated until the value is in range."""
 
     def __init__(self, size: int, salt: np.uint64) -> None:
         self.size = size
@@ -106,7 +106,7 @@ class Bijection:
     def _pass(self, values: NDArray[np.uint64], rounds: range) -> NDArray[np.uint64]:
         high, low = values >> self._low_bits, values & self._low
         for number in rounds:
-            # Each round changes one half by the other, and undoes itself.
+            # Each round changes one half by a function of the other, and is its own inverse.
             if number % 2:
                 low = low ^ (salted(high, self._salts[number]) & self._low)
             else:

@@ -1,4 +1,4 @@
-"""Random crops and flips. What happens to a sample depends on seed, epoch and position alone, not on who shows it."""
+"""Random crops and flips. Those of a sample depend on seed, epoch and position alone, not on the rank."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class CropFlip:
 
     @property
     def active(self) -> bool:
-        """Whether images change at all."""
+        """Whether images change."""
         return self._flip or self._padding > 0
 
     def draw(self, positions: NDArray[np.int64], epoch: int) -> NDArray[np.int64]:
-        """Return rows and columns to move by, and whether to mirror (0 or 1), of each sample: int64 [3, m]."""
+        """Return, per sample, the rows and columns to move by and whether to mirror (0 or 1): int64 [3, m]."""
         salt = mix(np.array([self._salt, epoch], dtype=np.uint64))
         noise = salted(positions.astype(np.uint64), salt[0] ^ salt[1])
         span = np.uint64(2 * self._padding + 1)

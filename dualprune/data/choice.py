@@ -1,4 +1,4 @@
-"""Which samples an epoch trains on, and with what weight: the choice that an epoch's plan is made for."""
+"""Which samples an epoch trains on, and with what weight; an epoch's plan is made from such a choice."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 class Choice:
     """The whole set, each sample with the weight 1; a subclass chooses otherwise.
 
-    A choice is a function of the position alone: however the positions are cut into calls, the answers are the same.
+    A choice is a function of the position alone: the answers do not depend on how calls divide the positions.
 
     Attributes:
         lr_factor: what the epoch's learning rates are multiplied by.
@@ -22,7 +22,7 @@ class Choice:
         return np.ones(len(positions), dtype=np.float32)
 
     def refresh(self, positions: NDArray[np.int64]) -> NDArray[np.bool_] | None:
-        """Return which samples are forwarded once more after the last step, bool [m]; None: none of them."""
+        """Return which samples are forwarded once more after the last step, bool [m]; None: no sample."""
         del positions
         return None
 
@@ -40,7 +40,7 @@ class Subset(Choice):
 
 
 class Within(Choice):
-    """What a choice takes of a subset."""
+    """The samples of a subset that another choice takes."""
 
     def __init__(self, subset: Choice, choice: Choice) -> None:
         self._subset, self._choice = subset, choice

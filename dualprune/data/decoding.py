@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 GRAY_MODES = {"1", "L", "LA", "I", "I;16", "F"}
-# Of what Pillow reads, what pictures come in. EPS it would hand to another program, which runs what the file says.
+# Pillow reads further formats. For EPS it would start another program, which runs code in the file.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 
@@ -33,7 +33,7 @@ def open_image(content: bytes | None, max_pixels: int) -> Image.Image:
         raise UndecodableError("there are no image bytes")
     try:
         with warnings.catch_warnings():
-            # The limit is checked below, by our own number.
+            # The limit is checked below, against max_pixels.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError as error:
@@ -47,7 +47,7 @@ def open_image(content: bytes | None, max_pixels: int) -> Image.Image:
 
 @contextmanager
 def pixel_limit(max_pixels: int) -> Iterator[None]:
-    """Have Pillow refuse larger images by their header, also where it is other people's code that opens them."""
+    """Have Pillow refuse larger images by their header, including those that other libraries open."""
     from PIL import Image
 
     before = Image.MAX_IMAGE_PIXELS

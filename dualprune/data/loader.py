@@ -1,4 +1,4 @@
-"""What a loader is: it turns the plan of an epoch into batches on the training device."""
+"""The contract of loaders: a loader turns the plan of an epoch into batches on the training device."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Batch:
     Attributes:
         inputs: what the model takes, such as float32 [b, C, H, W].
         targets: int64 [b].
-        positions: int64 [b]; -1 for padding and for what could not be decoded.
+        positions: int64 [b]; -1 for padding and for samples that could not be decoded.
         weights: float32 [b], of the losses; 0 where the position is -1.
         num_global: samples of this step over all ranks.
     """
@@ -38,7 +38,7 @@ class Loader(Protocol):
     """Holds or reads the data of one rank."""
 
     def epoch(self, epoch: int, plan: EpochPlan) -> Iterator[Batch]:
-        """Yield this rank's batches of an epoch, augmented: one for each step of the plan, of two samples at least."""
+        """Yield this rank's batches of an epoch, augmented: one per step of the plan, of at least two samples."""
 
     def as_is(self, positions: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
-        """Yield these samples in order, as they are; those that cannot be decoded are left out."""
+        """Yield these samples in order, unaugmented; samples that cannot be decoded are left out."""

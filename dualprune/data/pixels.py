@@ -13,7 +13,7 @@ from dualprune.errors import DataError
 
 
 def decode_shard(source: Source, shard: Shard) -> tuple[Part, dict[str, Any]]:
-    """Return a shard's decoded samples, and its part in `data_facts`; a DataError where a label is out of range."""
+    """Return a shard's decoded samples, and its counts for `data_facts`; a DataError where a label is out of range."""
     images, labels, failed = source.read(shard)
     wrong = np.flatnonzero((labels < 0) | (labels >= len(source.classes)))
     if len(wrong):
@@ -23,7 +23,7 @@ def decode_shard(source: Source, shard: Shard) -> tuple[Part, dict[str, Any]]:
         )
     usable = np.ones(len(labels), dtype=bool)
     usable[list(failed)] = False
-    # Per-channel counts of each grey value: exact sums without a float copy of the pixels.
+    # Counts of each grey value per channel: exact sums without a float copy of the pixels.
     counts = np.stack([np.bincount(images[usable, c].ravel(), minlength=256) for c in range(images.shape[1])])
     scale = np.arange(256) / 255.0
     facts = {

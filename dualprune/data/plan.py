@@ -1,7 +1,7 @@
-"""The plan of an epoch: which samples each step trains on, and which rank shows them.
+"""The plan of an epoch: which samples each step trains on, and on which rank.
 
-A function of seed, epoch, choice and P canonical partitions, never of the number of workers: each partition has its
-samples in an order, the partitions are merged evenly, and each step takes the next `batch_size` samples of them all.
+It is a function of seed, epoch, choice and P canonical partitions, never of the number of workers. Each partition has
+its samples in an order. The partitions are merged evenly, and each step takes the next `batch_size` samples.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dualprune.data.arrangement import Arrangement
 from dualprune.data.choice import Choice
 from dualprune.errors import ConfigError, DataError
 
-# Samples of a rank that are planned together.
+# Samples per rank that are planned together.
 BLOCK = 1 << 16
 
 
@@ -24,8 +24,8 @@ BLOCK = 1 << 16
 class Steps:
     """Consecutive steps of one rank; step s takes the rows ends[s-1] … ends[s] - 1.
 
-    samples int64 [m] are the positions to show and weights float32 [m] those of their losses. A weight of 0 marks
-    padding: it is shown, and counts neither for the loss nor as seen.
+    `samples` int64 [m] are the positions to forward, and `weights` float32 [m] the weights of their losses. A weight of
+    0 marks padding: it is forwarded, but counts neither for the loss nor as seen.
     """
 
     samples: NDArray[np.int64]
@@ -36,15 +36,15 @@ class Steps:
 class EpochPlan:
     """An arrangement and a choice, cut into steps of `batch_size` samples over all ranks together.
 
-    `num_samples` is the number that the epoch trains on, `num_steps` the number of its steps. `lr_factor` multiplies
-    its learning rates.
+    `num_samples` is the number of samples that the epoch trains on, `num_steps` the number of its steps. `lr_factor`
+    multiplies its learning rates.
     """
 
     def __init__(self, arrangement: Arrangement, epoch: int, batch_size: int, choice: Choice | None = None) -> None:
         self.epoch, self.batch_size = epoch, batch_size
         self._arrangement, self._choice = arrangement, choice
         self._counts = _counts(arrangement, choice)
-        # For the whole set a formula says the same.
+        # For the whole set a formula gives the same.
         self._table = None if choice is None else step_table(self._counts, batch_size)
         self.num_samples = int(self._counts.sum())
         if not self.num_samples:
@@ -55,7 +55,7 @@ class EpochPlan:
         self.num_steps = -(-self.num_samples // batch_size)
 
     def of_epoch(self, epoch: int) -> EpochPlan:
-        """Return the plan of another epoch with the same choice, for which nothing is counted anew."""
+        """Return the plan of another epoch with the same choice, without counting anew."""
         other = object.__new__(EpochPlan)
         other.__dict__.update(self.__dict__, epoch=epoch)
         return other
@@ -82,7 +82,7 @@ class EpochPlan:
         """
         samples = self._arrangement.order(partitions, self.epoch)
         sizes = self._arrangement.sizes()[list(partitions)]
-        # Without samples of its own, a rank shows the first of all.
+        # A rank without samples of its own pads with the first position.
         spare = np.resize(samples if len(samples) else np.zeros(1, dtype=np.int64), 2)
         weights = np.ones(len(samples), dtype=np.float32)
         if self._choice is not None:
@@ -111,12 +111,12 @@ class EpochPlan:
         return none if again is None else samples[again]
 
     def num_rows(self, rank: int, world_size: int) -> int:
-        """Return how many samples a rank shows in this epoch, at most, padding included."""
+        """Return the largest number of samples that a rank forwards in this epoch, including padding."""
         own = int(self._counts[self.partitions(rank, world_size)].sum())
         return own + (2 * self.num_steps if self.batch_size < 4 * world_size else 2)
 
     def _cuts(self, partitions: Sequence[int], start: int, stop: int) -> NDArray[np.int64]:
-        """Return how many samples of each partition come before the steps start … stop, int64 [partitions, steps]."""
+        """Return, per partition, how many samples come before the steps start … stop, int64 [partitions, steps]."""
         if self._table is None:
             places = np.minimum(np.arange(start, stop + 1) * self.batch_size, self.num_samples)
             numbers = np.asarray(partitions, dtype=np.int64)[:, None]
@@ -134,7 +134,7 @@ def check_shared_out(num_partitions: int, num_workers: int) -> None:
 
 
 def step_table(counts: NDArray[np.int64], batch_size: int) -> NDArray[np.int32]:
-    """Return how many samples of each partition come before each step, int32 [P, steps + 1].
+    """Return, per partition, how many samples come before each step, int32 [P, steps + 1].
 
     The j-th of a partition's c samples stands at (2j + 1) / (2c); a step takes the next `batch_size` of all, ties by
     falling number of the partition.
@@ -143,13 +143,13 @@ def step_table(counts: NDArray[np.int64], batch_size: int) -> NDArray[np.int32]:
     num_partitions, num_steps = len(counts), -(-total // batch_size)
     table = np.zeros((num_partitions, num_steps + 1), dtype=np.int32)
     # Exact: two places differ by 1 / (2cd) or not at all, which float64 tells apart for counts below 2^26.
-    assert counts.max(initial=0) < 1 << 26, "a partition has too many samples; raise scaling.partitions"
+    assert counts.max(initial=0) < 1 << 26, "a partition has 2^26 samples or more; raise scaling.partitions"
     numbers = np.arange(num_partitions)
     held_places, held_owners = np.zeros(0), np.zeros(0, dtype=np.int64)
     done, step = np.zeros(num_partitions, dtype=np.int64), 0
     num_windows = max(1, -(-total // BLOCK))
     for window in range(num_windows):
-        # The samples that stand below (window + 1) / num_windows: samples at the same place are in the same window.
+        # The samples placed below (window + 1) / num_windows; samples at the same place are in the same window.
         until = (2 * counts * (window + 1) + num_windows - 1) // (2 * num_windows)
         last = window == num_windows - 1
         fresh = until - done

@@ -1,4 +1,4 @@
-"""Data that fit into memory: decoded once, held as uint8 on the training device, no Python per sample."""
+"""Data that fit into memory: decoded once and held as uint8 on the training device, without Python per sample."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ResidentSplit:
 
 
 class ResidentLoader:
-    """Shows a rank its samples of a split that lies on the device; a `Loader`."""
+    """A `Loader` of a split that lies on the device."""
 
     def __init__(
         self,
@@ -66,13 +66,13 @@ class ResidentLoader:
         self._shift = torch.tensor(facts.mean, device=device)[:, None, None] * 255.0 / scale
 
     def epoch(self, epoch: int, plan: EpochPlan) -> Iterator[Batch]:
-        """Yield this rank's batches of an epoch, one for each step of the plan."""
+        """Yield this rank's batches of an epoch, one per step of the plan."""
         step = 0
         for steps in plan.steps(plan.partitions(self._rank, self._world_size)):
             counted = (steps.weights > 0) & self._split.usable[steps.samples]
             positions = np.where(counted, steps.samples, -1)
             draws = self._augment.draw(steps.samples, epoch)
-            # Steps that are planned together come to the device together.
+            # Steps that are planned together are moved to the device together.
             numbers = torch.from_numpy(np.vstack([steps.samples, positions, draws])).to(self._device)
             weights = torch.from_numpy(np.where(counted, steps.weights, np.float32(0))).to(self._device)
             for start, stop in pairwise([0, *steps.ends.tolist()]):
@@ -84,7 +84,7 @@ class ResidentLoader:
                 step += 1
 
     def as_is(self, positions: NDArray[np.int64], batch_size: int) -> Iterator[Batch]:
-        """Yield these samples in order, as they are; those that could not be decoded are left out."""
+        """Yield these samples in order, unaugmented; samples that could not be decoded are left out."""
         usable = torch.from_numpy(positions[self._split.usable[positions]]).to(self._device)
         for shown in usable.split(batch_size):  # type: ignore[no-untyped-call]
             if len(shown):

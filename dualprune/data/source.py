@@ -1,4 +1,4 @@
-"""What a data source is, and the registry of them: adding a source is adding one file."""
+"""The contract of data sources, and their registry: a source is one class in one file."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ImageBatch(NamedTuple):
 
 @dataclass(frozen=True)
 class Shard:
-    """Samples start … start + num_rows - 1 of a split, which are read in one go; `place` is the source's own."""
+    """Samples start … start + num_rows - 1 of a split, which are read together; only the source interprets `place`."""
 
     split: Split
     start: int
@@ -45,7 +45,7 @@ class Source(Plugin, ABC):
     Built on the driver, then sent to the tasks that read: keep it small and picklable. A sample's position in the
     training split is its place in the order of `sample_batches`; shards follow the same order.
 
-    `config` has what all sources share, `options` what is this source's own.
+    `config` has the keys that all sources share, `options` those of this source alone.
     """
 
     def __init__(self, options: Section, config: DataConfig) -> None:
@@ -64,7 +64,7 @@ class Source(Plugin, ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return what changes when the data do."""
+        """Return a fingerprint that changes when the data do."""
 
     @abstractmethod
     def sample_batches(self) -> Iterator[pa.RecordBatch]:
@@ -72,7 +72,7 @@ class Source(Plugin, ABC):
 
     @abstractmethod
     def shards(self, split: Split) -> list[Shard]:
-        """Return the parts of a split, in order; none where the source has no such split."""
+        """Return the shards of a split, in order; none where the source has no such split."""
 
     @abstractmethod
     def read(self, shard: Shard) -> ImageBatch:
@@ -84,7 +84,7 @@ class Source(Plugin, ABC):
         return None
 
     def image_bytes(self, shard: Shard) -> list[bytes | None]:
-        """Return what tells each image of a shard from others, None where it cannot be decoded: its pixels."""
+        """Return bytes that identify each image of a shard, by default its pixels; None where it cannot be decoded."""
         batch = self.read(shard)
         return [None if row in batch.failed else image.tobytes() for row, image in enumerate(batch.images)]
 
@@ -93,7 +93,7 @@ SOURCES: Registry[type[Source]] = Registry("source", "dualprune.data.sources", "
 
 
 def open_source(config: DataConfig) -> Source:
-    """Return the source that the configuration names; an error where its data are not as it says."""
+    """Return the source that the configuration names; an error where the data do not match the configuration."""
     return SOURCES[config.source](options_of("source", config.source, config.options, "data.options"), config)
 
 
@@ -102,7 +102,7 @@ def split_off_test(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return the rows of the training and of the test set, ascending: `fraction` of each class goes to the test set.
 
-    Which sample goes where follows from its id and the seed, not from its row. A class of one sample stays for
+    The split of a sample follows from its id and the seed, not from its row. The only sample of a class stays in
     training.
     """
     hashes = hash_ids(ids, seed)
@@ -115,12 +115,12 @@ def split_off_test(
 
 
 def even_shards(split: Split, num_rows: int, rows_each: int) -> list[Shard]:
-    """Return shards of `rows_each` rows, the last of what is left."""
+    """Return shards of `rows_each` rows; the last has the rest."""
     return [Shard(split, start, min(rows_each, num_rows - start)) for start in range(0, num_rows, rows_each)]
 
 
 def alike(images: list[NDArray[np.uint8] | None], ids: list[Any], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Stack images [C, H, W] that must have one shape; a missing one becomes zeros."""
+    """Stack images [C, H, W], which must all have one shape; a missing image becomes zeros."""
     stacked = np.zeros((len(images), *shape), dtype=np.uint8)
     for row, image in enumerate(images):
         if image is None:

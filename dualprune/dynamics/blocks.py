@@ -1,6 +1,6 @@
-"""Reads a bucket of the dynamics store in blocks of rows: all epochs in step, their files side by side.
+"""Reads a bucket of the dynamics store in blocks of rows, from the files of all epochs in parallel.
 
-Memory is that of two blocks (one in use, one on its way), however many rows a bucket has.
+It holds two blocks in memory (one in use, one being read), however many rows a bucket has.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dualprune.dynamics.store import DynamicsStore, first_epoch
 from dualprune.dynamics.writer import to_numpy
 from dualprune.errors import DataError
 
-# Enough requests under way to hide an object store's latency; on a local disk the processor is the limit.
+# Enough concurrent requests to hide an object store's latency; on a local disk the processor is the limit.
 NUM_THREADS = 8
 
 
@@ -29,8 +29,8 @@ class Block(NamedTuple):
     """Consecutive samples of a bucket.
 
     `index` has sample_id and label; `statistics` holds float32 [n, T], or [n, T, width], per statistic, NaN where a
-    value is missing. T counts the epochs from the statistic's first one on. Each array is a view of [T, n] memory that
-    is used again for the block after the next.
+    value is missing. T counts the epochs from the statistic's first one on. Each array is a view of [T, n] memory,
+    which the block after the next overwrites.
     """
 
     first_position: int
@@ -104,7 +104,7 @@ def read_epoch(store: DynamicsStore, bucket: int, columns: Sequence[str], epoch:
 
 
 class RowReader:
-    """A Parquet file read from its start, some rows at a time, row group by row group."""
+    """A Parquet file that is read from its start, some rows at a time, row group by row group."""
 
     def __init__(self, place: Location, columns: Sequence[str]) -> None:
         self._stream = place.open_input()
@@ -173,7 +173,7 @@ class _EpochFile:
     def _shapes(self, columns: Sequence[str]) -> dict[str, tuple[int, ...]]:
         expected = self._stop - self._start
         if self._rows.metadata.num_rows != expected:
-            raise self._damaged(f"{self._rows.metadata.num_rows} rows in place of {expected}")
+            raise self._damaged(f"{self._rows.metadata.num_rows} rows instead of {expected}")
         absent = [name for name in columns if name not in self._rows.schema.names]
         if absent:
             raise self._damaged(f"it has no column {absent[0]!r}")

@@ -65,7 +65,9 @@ def check_bucket(run: str, bucket: int) -> list[Finding]:
     findings = []
     ids, problem = _read_index(store, bucket)
     if problem is not None:
-        remedy = "restore the file from a copy, or begin a new run: without it no one knows whose values are whose"
+        remedy = (
+            "restore the file from a copy, or begin a new run: only this file says which sample each value belongs to"
+        )
         findings.append(Finding(f"index/{bucket_name(bucket)}", problem, remedy))
     for epoch, commit in store.commits.items():
         record = next((file for file in commit["files"] if file["name"] == bucket_name(bucket)), None)
@@ -87,14 +89,14 @@ def _read_index(store: DynamicsStore, bucket: int) -> tuple[Any, str | None]:
     except (OSError, pa.ArrowInvalid) as error:
         return positions, f"it is missing or damaged ({error})"
     if table.num_rows != stop - start:
-        return positions, f"it has {table.num_rows} rows in place of {stop - start}"
+        return positions, f"it has {table.num_rows} rows instead of {stop - start}"
     return table["sample_id"], None
 
 
 def _file_problems(
     store: DynamicsStore, epoch: int, bucket: int, record: dict[str, Any], columns: list[str], ids: Any
 ) -> Iterator[str]:
-    """Yield what is wrong with one file; values are looked at only where the file is whole."""
+    """Yield what is wrong with one file; values are checked only where the file is whole."""
     start, stop = store.index.bucket_range(bucket)
     try:
         content = store.file(epoch, bucket).read_bytes()
@@ -102,7 +104,7 @@ def _file_problems(
         yield "it is missing"
         return
     if len(content) != record["bytes"]:
-        yield f"it has {len(content):,} bytes in place of {record['bytes']:,}"
+        yield f"it has {len(content):,} bytes instead of {record['bytes']:,}"
         return
     if hashlib.sha256(content).hexdigest() != record["sha256"]:
         yield "its checksum is not the one that was committed"

@@ -1,4 +1,4 @@
-"""What is measured once per sample: numbers and vectors, by name and position.
+"""Columns: numbers or vectors that are measured once per sample, by name and position.
 
 columns/NAME/bucket=00003.parquet   one column `value`: float32, or a fixed-size list of it; rows in position order; NaN
                                     where a sample could not be measured
@@ -46,7 +46,7 @@ class ColumnStore:
         if not place.exists():
             raise RunError(
                 f"{self.run} has no column {name!r}; it has: {', '.join(self.names()) or 'none'}. "
-                f"Run `dualprune measure {self.run}`, or leave out the score methods that read it"
+                f"Run `dualprune measure {self.run}`, or remove the score methods that read it"
             )
         record: dict[str, Any] = place.read_json()
         return record
@@ -56,7 +56,7 @@ class ColumnStore:
         return self.location / name / bucket_name(bucket)
 
     def missing(self, name: str, buckets: Iterable[int]) -> list[int]:
-        """Return those of `buckets` of which the column has no file yet."""
+        """Return those of `buckets` for which the column has no file yet."""
         there = {file.name for file in (self.location / name).children()}
         return [bucket for bucket in buckets if bucket_name(bucket) not in there]
 
@@ -69,7 +69,7 @@ class ColumnStore:
         return self.file(name, bucket).write_table(with_facts(table, **facts), **statistics_options())
 
     def commit(self, name: str, fingerprint: str, width: int, files: Sequence[FileRecord]) -> None:
-        """Declare a column complete; `fingerprint` stands for what it was measured from, and how."""
+        """Declare a column complete; `fingerprint` identifies the data and the measurement that it was made with."""
         (self.location / name / COMMIT).write_json(
             {
                 "version": 1,

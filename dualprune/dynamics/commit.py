@@ -1,8 +1,8 @@
 """When an epoch counts: its commit record, `dynamics/epoch=0012/_commit.json`, exists.
 
-Write    Every rank writes the files of its buckets. When all are whole, rank 0 writes the record, atomically and last;
+Write    Every rank writes the files of its buckets. When all are complete, rank 0 writes the record, atomically, last;
          it names each file with its rows, bytes and checksum.
-Read     Readers look at committed epochs alone. A folder without a record is a write that was under way.
+Read     Readers see committed epochs alone. A folder without a record is a write that did not finish.
 Discard  A restart deletes what has no record, and whatever follows the epoch that it resumes after. The record goes
          first: no reader may find a committed epoch without its files.
 Fence    `fence` is the fencing number of the writer's lease, which grows with every writer; null where leases have no
@@ -34,7 +34,7 @@ def write_commit(
     fingerprint: str,
     fence: int | None = None,
 ) -> None:
-    """Declare an epoch complete: from now on it counts. `fingerprint` stands for the configuration that trained it."""
+    """Declare an epoch complete: from now on it counts. `fingerprint` identifies the configuration that trained it."""
     (dynamics / epoch_name(epoch) / COMMIT).write_json(
         {
             "version": VERSION,

@@ -1,4 +1,4 @@
-"""The sample index: gives each sample a dense position, and keeps its own id and label beside it.
+"""The sample index: assigns a dense position to each sample, and stores its id and label.
 
 position = bucket · bucket_rows + row in the bucket's file.
 """
@@ -24,7 +24,7 @@ INDEX_FILE = "_index.json"
 
 
 def default_num_buckets(num_samples: int, num_workers: int) -> int:
-    """Return the number of parts of the position range: about a million samples each, at least one per worker."""
+    """Return the number of buckets: about a million samples each, at least one per worker."""
     return max(1, min(num_samples, max(-(-num_samples // BUCKET_ROWS), num_workers)))
 
 
@@ -62,7 +62,7 @@ class SampleIndex:
         fingerprint: str,
         details: dict[str, Any] | None = None,
     ) -> SampleIndex:
-        """Write the index of samples that come as batches (sample_id int64 or string, label int64), in position order.
+        """Write the index from batches of (sample_id int64 or string, label int64), in position order.
 
         Ids must be unique and labels in 0 … len(classes)-1; a DataError names what is not.
         """
@@ -88,7 +88,7 @@ class SampleIndex:
         index = cls(
             location=location,
             num_samples=num_samples,
-            # ceil twice may leave the last buckets empty
+            # Rounding up twice may leave the last buckets empty.
             num_buckets=-(-num_samples // bucket_rows),
             bucket_rows=bucket_rows,
             id_type=id_type,
@@ -135,8 +135,8 @@ def _checked(batches: Iterable[pa.RecordBatch], num_classes: int) -> Iterator[pa
         if len(wrong):
             sample_id = batch.column("sample_id")[int(wrong[0])].as_py()
             raise DataError(
-                f"{len(wrong)} labels are out of range, first of sample {sample_id!r}: {labels[wrong[0]]} is not in "
-                f"0 … {num_classes - 1}; correct the labels, or the class names of the source"
+                f"{len(wrong)} labels are out of range, first that of sample {sample_id!r}: {labels[wrong[0]]} is not "
+                f"in 0 … {num_classes - 1}; correct the labels, or the class names of the source"
             )
         ids = batch.column("sample_id")
         if ids.null_count:
@@ -164,7 +164,7 @@ def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
 
 
 def _ascends(ids: pa.ChunkedArray, before: pa.Scalar | None) -> bool:
-    """Return whether ids rise strictly: then they are unique, and nothing has to be kept in memory to know it."""
+    """Return whether ids rise strictly: then they are unique, and the check needs no memory."""
     array = ids.combine_chunks()
     rises = pc.all(pc.less(array[:-1], array[1:]), min_count=0).as_py()
     return bool(rises and (before is None or pc.less(before, array[0]).as_py()))

@@ -1,4 +1,4 @@
-"""Names and encodings of the dynamics store: the one place that knows how its files look.
+"""Names and encodings of the dynamics store's files, defined here alone.
 
 dynamics/epoch=0012/bucket=00003.parquet   float32, one column per statistic, rows in position order
 dynamics/epoch=0012/state/                 what recording needs to resume after this epoch, see `state`
@@ -33,8 +33,9 @@ def bucket_name(bucket: int) -> str:
 def statistics_options() -> dict[str, Any]:
     """Return the Parquet options of float32 statistics columns: plain and uncompressed, which reads fastest.
 
-    Probabilities are noise in all but their first bits: byte-stream-split with LZ4 saves a tenth of their bytes, with
-    zstd an eighth; reading takes a third longer, and three times as long (`benchmarks/scoring.py encodings`).
+    Probabilities are noise in all but their first bits. Byte-stream-split with LZ4 saves a tenth of the bytes and makes
+    reading a third slower; with zstd it saves an eighth, and reading takes three times as long
+    (`benchmarks/scoring.py encodings`).
     """
     return {
         "row_group_size": ROW_GROUP_ROWS,

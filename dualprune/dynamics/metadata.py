@@ -1,4 +1,4 @@
-"""What a Parquet file of a run says about itself, so that one that was moved or mixed up is found when it is read.
+"""What a Parquet file of a run says about itself, so that a file that was moved or mixed up is noticed on reading.
 
 Facts that two equal runs share, and nothing else: the index's fingerprint (`run`), epoch, bucket, rows. They are
 stored as JSON under one key of the file's metadata. Files of older runs have none, and are read as they are.
@@ -30,7 +30,7 @@ def with_facts(table: pa.Table, **facts: Any) -> pa.Table:
 
 
 def mismatch(file: pq.FileMetaData, **expected: Any) -> str | None:
-    """Return what a file says differently from `expected`, in words; None where nothing, or where it says nothing."""
+    """Return in words how a file's facts differ from `expected`; None where they agree or are absent."""
     raw = (file.metadata or {}).get(KEY.encode())
     if raw is None:
         return None
@@ -42,7 +42,7 @@ def mismatch(file: pq.FileMetaData, **expected: Any) -> str | None:
 
 
 def check_facts(place: Location, file: pq.FileMetaData, remedy: str, **expected: Any) -> None:
-    """Raise a DataError where a file says that it is another one than expected."""
+    """Raise a DataError where a file's facts differ from the expected ones."""
     wrong = mismatch(file, **expected)
     if wrong is not None:
         raise DataError(f"{place} belongs elsewhere: {wrong}; {remedy}")

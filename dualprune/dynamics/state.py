@@ -1,11 +1,11 @@
-"""What recording needs to resume exactly and the store of dynamics does not hold, per bucket.
+"""The state per bucket that recording needs to resume exactly and that the store of dynamics does not hold.
 
 dynamics/epoch=0012/state/bucket=00003.npz   arrays by name
 dynamics/epoch=0012/state/_commit.json       the state counts when this is there; written before the epoch's own commit
 
-That is: the values of the last epoch which a statistic compares the next ones with, and the accumulators of statistics
-that are not stored. State is written with the commit of each epoch that gets a model checkpoint, and kept as long as
-that checkpoint.
+It consists of the last epoch's values, where a statistic compares them with the next epoch's, and of the accumulators
+of statistics that are not stored. State is written with the commit of each epoch that gets a model checkpoint, and kept
+as long as that checkpoint.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def write_state(dynamics: Location, epoch: int, name: str, arrays: Mapping[str, 
 
 
 def commit_state(dynamics: Location, epoch: int, files: Sequence[FileRecord]) -> None:
-    """Declare an epoch's state complete, and delete the states of epochs whose checkpoints are gone by now."""
+    """Declare an epoch's state complete, and delete the states of epochs whose checkpoints are gone."""
     (_folder(dynamics, epoch) / COMMIT).write_json(
         {"version": 1, "epoch": epoch, "files": [file.to_json() for file in sorted(files, key=lambda file: file.name)]}
     )
@@ -68,13 +68,13 @@ def read_state(dynamics: Location, epoch: int, name: str) -> dict[str, Any]:
 
 
 def below(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the entries whose name begins with `prefix/`, without it."""
+    """Return the entries whose name begins with `prefix/`, without that prefix."""
     start = f"{prefix}/"
     return {name.removeprefix(start): value for name, value in state.items() if name.startswith(start)}
 
 
 def above(state: Mapping[str, Any], prefix: str) -> dict[str, Any]:
-    """Return the entries with `prefix/` before their names."""
+    """Return the entries with their names prefixed by `prefix/`."""
     return {f"{prefix}/{name}": value for name, value in state.items()}
 
 

@@ -47,7 +47,7 @@ class DynamicsStore:
 
     @property
     def missing_epochs(self) -> list[int]:
-        """Epochs without a commit that later ones have, ascending."""
+        """Epochs without a commit before the last committed one, ascending."""
         return sorted(set(range(max(self.epochs, default=-1) + 1)) - set(self.epochs))
 
     @property
@@ -79,7 +79,7 @@ class DynamicsStore:
 
     @property
     def num_buckets(self) -> int:
-        """The number of parts of the position range."""
+        """The number of buckets."""
         return self.index.num_buckets
 
     def file(self, epoch: int, bucket: int) -> Location:
@@ -137,11 +137,11 @@ class DynamicsStore:
 
     def dataset(self, columns: Sequence[str] | None = None) -> ray.data.Dataset:
         """Return a Ray Dataset keyed by `sample_id`, one block per bucket: the rows of `bucket_table`."""
-        # By its name: recording reads stores, and does not depend on Ray.
+        # Imported by name: recording reads stores, and must not depend on Ray.
         return import_module("dualprune.dynamics.dataset").dataset_of(self, columns)
 
     def remedy(self, epoch: int) -> str:
-        """Return what to do where an epoch is damaged."""
+        """Return what to do about a damaged epoch."""
         if self.is_imported:
             return f"import it again: `dualprune store import FILE --run {self.run} --force`"
         return (

@@ -20,7 +20,7 @@ from dualprune.errors import DataError
 class DynamicsWriter:
     """Writes the statistics of an epoch; safe to use from several processes, one per bucket.
 
-    `columns` are the names of the stored statistics; `fingerprint` stands for the configuration that trains.
+    `columns` are the names of the stored statistics; `fingerprint` identifies the configuration that trains.
     """
 
     location: Location
@@ -29,7 +29,7 @@ class DynamicsWriter:
     fingerprint: str
 
     def write_bucket(self, epoch: int, bucket: int, positions: np.ndarray, values: np.ndarray) -> FileRecord:
-        """Lay values [columns, m] of positions [m] out densely and write the bucket's file; see `lay_out`."""
+        """Arrange values [columns, m] of positions [m] densely and write the bucket's file; see `lay_out`."""
         named = dict(zip(self.columns, values, strict=True))
         return self.write_dense(epoch, bucket, *lay_out(self.index, bucket, positions, named))
 
@@ -54,15 +54,15 @@ class DynamicsWriter:
 def lay_out(
     index: SampleIndex, bucket: int, positions: np.ndarray, values: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return float32 [n], or [n, width], per statistic, in position order, and bool [n]: which samples came.
+    """Return float32 [n], or [n, width], per statistic, in position order, and bool [n]: which samples occur.
 
-    Takes int64 [m] positions of the bucket and values [m] or [m, width]. A position that comes twice keeps its last
-    value. One that does not come has NaN.
+    Takes int64 [m] positions of the bucket and values [m] or [m, width]. A repeated position keeps its last value. A
+    position that does not occur has NaN.
     """
     start, stop = index.bucket_range(bucket)
     rows = positions - start
     if len(rows) and (rows.min() < 0 or rows.max() >= stop - start):
-        raise DataError(f"bucket {bucket} holds positions {start} … {stop - 1}, but was sent others")
+        raise DataError(f"bucket {bucket} holds positions {start} … {stop - 1}, but got others")
     seen = np.zeros(stop - start, dtype=bool)
     seen[rows] = True
     arrays: dict[str, np.ndarray] = {}

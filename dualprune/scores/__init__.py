@@ -1,6 +1,6 @@
 """Score methods: arrays [n, T] of recorded statistics in, one score per sample out. No Ray, no torch, no files here.
 
-`dualprune.scores.NAME` is the function of the method NAME, where its file has a function of that name.
+`dualprune.scores.NAME` is the function of that name in the file of the method NAME, where there is one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DUAL: samples that are hard and on which the model wavers early come first (arXiv 2502.06905).
+"""DUAL: samples that are hard and whose prediction varies early in training rank first (arXiv 2502.06905).
 
 With p[i, t] the probability that the model gives sample i's target class in epoch t, and windows of J epochs,
 
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 WINDOW = 10
-# Samples per block: of what is converted to float32 or float64, and of what a device works on at once.
+# Samples per block: those that are converted to float32 or float64 together, or processed on a device at once.
 BLOCK = 1 << 18
 
 
 class Scored(NamedTuple):
-    """DUAL and the mean target probability of n samples, float64 [n] each; tensors where a tensor came."""
+    """DUAL and the mean target probability of n samples, float64 [n] each; tensors for a tensor."""
 
     score: Any
     mean_prob: Any
@@ -46,10 +46,10 @@ def dual(target_prob: Any, window: int = WINDOW, *, num_threads: int = 1) -> Any
         target_prob: [n, T] target probabilities in [0, 1], a numpy array or a torch tensor; float16 to float64, any
             strides. The array is not copied, so the transposed view of a [T, n] buffer is as good.
         window: J, epochs per window; 2 … T.
-        num_threads: threads that share the samples out, for numpy and tensors on the CPU.
+        num_threads: threads that divide the samples among them, for numpy and tensors on the CPU.
 
     Returns:
-        float64 [n], in [0, 0.5·sqrt(J/(J-1))]; a tensor on the same device where a tensor came. NaN where any value is.
+        float64 [n], in [0, 0.5·sqrt(J/(J-1))]; a tensor on the same device for a tensor. NaN where any value is NaN.
 
     Raises:
         ConfigError: a window shorter than 2, or longer than the T epochs.
@@ -136,7 +136,7 @@ class DualAccumulator(Accumulator):
         self.window = window
         self.num_epochs = 0
         self._score_sum = np.zeros(num_samples)
-        # Made at the first update, which shows the values' precision.
+        # Made at the first update, when the values' precision is known.
         self._ring: NDArray[np.floating] | None = None
 
     def update(self, epoch: int, values: Values, seen: NDArray[np.bool_]) -> None:
@@ -162,7 +162,7 @@ class DualAccumulator(Accumulator):
 
 @SCORES.register("dual")
 class Dual(EpochScore):
-    """Hard samples on which the model wavers early first (arXiv 2502.06905)."""
+    """Hard samples whose prediction varies early in training first (arXiv 2502.06905)."""
 
     class Options(Section):
         """Options of `dual`."""

@@ -1,4 +1,4 @@
-"""The mean probability of the target class, μ: the one definition of it; every score file has it beside the score."""
+"""The mean probability of the target class, μ: its only definition. Every score file has it beside the score."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _add_epochs(
     stop: int,
     total: NDArray[np.float64],
 ) -> None:
-    """Add the epochs of the samples start … stop-1 to total [N], one epoch after the other."""
+    """Add the epochs of the samples start … stop-1 to total [N], epoch by epoch."""
     for first in range(start, stop, TILE):
         last = min(first + TILE, stop)
         sums = total[first:last]
@@ -71,7 +71,7 @@ class MeanProb(Accumulator):
         self.total = np.zeros(num_samples)
 
     def update(self, epoch: int, values: Values, seen: NDArray[np.bool_]) -> None:
-        """Add the epoch's `target_prob`, where it is among the first `epochs`."""
+        """Add the epoch's `target_prob` if the epoch is among the first `epochs`."""
         if self._epochs is None or self.num_epochs < self._epochs:
             self.total += values[TARGET_PROB]
             self.num_epochs += 1

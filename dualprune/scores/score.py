@@ -1,4 +1,4 @@
-"""What a score method is, and the registry of them: adding a method is adding one file."""
+"""The contract of score methods, and their registry: a method is one class in one file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ State: TypeAlias = Mapping[str, Any]
 
 
 class Accumulator(ABC):
-    """Scores of n samples that are fed one epoch at a time, in order; memory does not grow with the epochs."""
+    """Scores n samples from one epoch at a time, in order; memory does not grow with the epochs."""
 
     @abstractmethod
     def update(self, epoch: int, values: Values, seen: NDArray[np.bool_]) -> None:
@@ -33,9 +33,9 @@ class Accumulator(ABC):
 
     @abstractmethod
     def result(self) -> NDArray[np.float64]:
-        """Return the scores float64 [n] over the epochs so far; a ConfigError where they are too few. More may follow.
+        """Return the scores float64 [n] over the epochs so far, more of which may follow; a ConfigError for too few.
 
-        What it returns of a sample that missed an epoch does not matter: such a sample gets no score.
+        The value of a sample that missed an epoch does not matter: such a sample gets no score.
         """
 
     def extras(self) -> dict[str, NDArray[Any]]:
@@ -43,11 +43,11 @@ class Accumulator(ABC):
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs to go on: arrays and numbers. By default, every such attribute."""
+        """Return all that `load_state_dict` needs to continue; by default, every array and number among the attributes."""
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray | int | float)}
 
     def load_state_dict(self, state: State) -> None:
-        """Go on from a state that an accumulator of the same samples returned."""
+        """Continue from a state that an accumulator of the same samples returned."""
         for name, value in state.items():
             array = np.asarray(value)
             setattr(self, name, array.item() if array.ndim == 0 else array)
@@ -60,7 +60,7 @@ class ScoreMethod(Plugin):
     where they depend on the options.
     """
 
-    # Whether a score can be negative: then it is no weight to draw by.
+    # Whether a score can be negative: then samplers cannot use it as a weight.
     signed: ClassVar[bool] = False
 
     @property
@@ -78,12 +78,12 @@ class EpochScore(ScoreMethod, ABC):
 
     @property
     def min_epochs(self) -> int:
-        """The fewest epochs that make a score."""
+        """The smallest number of epochs from which a score follows."""
         return 1
 
     @abstractmethod
     def accumulator(self, num_samples: int) -> Accumulator:
-        """Return the form that is fed one epoch at a time."""
+        """Return the accumulator that scores n samples from one epoch at a time."""
 
     def score(self, dynamics: Values) -> Result:
         """Return the scores of n samples from all epochs at once: [n, T], or [n, T, width], per statistic.
@@ -132,13 +132,13 @@ class ColumnScore(ScoreMethod, ABC):
 
 
 def split(result: Result) -> tuple[NDArray[np.float64], Values]:
-    """Return the scores and the further columns of what a method returned."""
+    """Return what a method returned as its scores and its further columns."""
     score, extras = result if isinstance(result, tuple) else (result, {})
     return np.asarray(score, dtype=np.float64), extras
 
 
 def complete(values: Values) -> NDArray[np.bool_]:
-    """Return which of n samples have a value of every statistic, bool [n]: none of them is NaN."""
+    """Return which of n samples have every statistic, without a NaN, bool [n]."""
     seen = np.ones(len(next(iter(values.values()))), dtype=bool)
     for array in values.values():
         there = ~np.isnan(array)

@@ -1,4 +1,4 @@
-"""The built-in statistics with numpy, in float64, and scores of class probabilities that somebody else recorded.
+"""The built-in statistics with numpy, in float64, and scores from class probabilities recorded elsewhere.
 
 The forms that recording uses, on the device, are tested against these. A package adds the numpy form of its own
 statistic with `@numpy_form("name")`.
@@ -30,7 +30,7 @@ NUMPY_FORMS: dict[str, NumpyForm] = {}
 
 
 def numpy_form(name: str) -> Callable[[NumpyForm], NumpyForm]:
-    """Return a decorator that files a function as the numpy form of the statistic `name`."""
+    """Return a decorator that registers a function as the numpy form of the statistic `name`."""
 
     def add(function: NumpyForm) -> NumpyForm:
         NUMPY_FORMS[name] = function
@@ -111,7 +111,7 @@ def loss(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> 
 
 @numpy_form("margin")
 def margin(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
-    """Return the target's probability less the highest of the others."""
+    """Return the target's probability minus the highest of the others."""
     others: Floats = np.exp(log_prob)
     others[np.arange(len(labels)), labels] = -1.0
     ahead: Floats = np.exp(_of_target(log_prob, labels)) - others.max(axis=1)

@@ -4,8 +4,8 @@ The variance of a window is taken around a *pivot*, one of the window's own valu
 (Σd² - (Σd)²/J) / (J-1). As the pivot belongs to the window, Σd² is at most J times the sum of squares around the mean,
 so the subtraction loses at most a factor J of double precision, whatever the values; a constant window is exactly 0.
 Every J-th epoch is a pivot, so each window holds exactly one. A window's sums are those from its pivot back to its
-first epoch, made once per pivot, plus those from its pivot on to its last, made as the window slides: nothing is ever
-subtracted again, and the work is O(1) per window.
+first epoch, made once per pivot, plus those from its pivot on to its last, made as the window slides: no sum is ever
+subtracted from, and the work is O(1) per window.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def term(deviation_sum: float, square_sum: float, pivot: float, share: float, sh
     """Return (1 - mean) · std of a window from Σ(p - pivot) and Σ(p - pivot)²; the shares are 1/J and 1/(J-1)."""
     mean = deviation_sum * share
     square = square_sum - deviation_sum * mean
-    # Below zero only by the underflow of squares of numbers under 1e-160; a NaN passes.
+    # Below zero only where squares of numbers under 1e-160 underflow; a NaN passes.
     if square < 0.0:
         square = 0.0
     return (1.0 - pivot - mean) * math.sqrt(square * share_unbiased)
@@ -41,7 +41,7 @@ def dual_all_epochs(
     stop: int,
     score: NDArray[np.float64],
 ) -> None:
-    """Fill score [N] of the samples start … stop-1 from all T epochs; any strides."""
+    """Fill score [N] of the samples start … stop-1 from all T epochs; arrays may have any strides."""
     num_epochs = prob_TN.shape[0]
     num_windows = num_epochs - window + 1
     share, share_unbiased = 1.0 / window, 1.0 / (window - 1)

@@ -1,4 +1,4 @@
-"""Samplers: scores in, the samples to keep out. On arrays here; over a run directory in `stages.select`."""
+"""Samplers: they choose the samples to keep by their scores. Arrays here; a run directory in `stages.select`."""
 
 from dualprune.selection.arrays import beta, ccs, random, select, stratified, top_k
 from dualprune.selection.engine.counts import num_kept

@@ -1,4 +1,4 @@
-"""Selection of samples that are in memory: the same draws as at scale, on arrays."""
+"""Selection of samples in memory: the same draws as for a run, on arrays."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def beta(
         ratio: pruning ratio in [0, 1), the share removed.
         c_d: the data set's constant.
         seed: of the draw.
-        sample_ids: int64 or string [n], from which the randomness follows; positions where none are given.
+        sample_ids: int64 or string [n], from which the randomness follows; None: positions.
         constants: `exponent`, `concentration`, `scale` and `anchor_size`, the sampler's options.
     """
     return _one("beta", {"c_d": c_d, **constants}, ratio, seed, score, mean_prob, sample_ids)
@@ -53,7 +53,7 @@ def top_k(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = No
 
 
 def random(num_samples: int, *, ratio: float, seed: int = 0, sample_ids: Any = None) -> Positions:
-    """Keep samples by chance alone, and return their positions, int64 [k], ascending."""
+    """Keep samples at random, and return their positions, int64 [k], ascending."""
     return _one("random", {}, ratio, seed, np.ones(num_samples), None, sample_ids)
 
 
@@ -89,8 +89,8 @@ def select(
 ) -> list[Positions]:
     """Select as `config` says, and return for each of its ratios the positions kept, int64 [k], ascending.
 
-    `labels` int [n] are the groups of `config.balance`. The files and the de-duplication of `config` belong to a run
-    directory, and are left out here.
+    `labels` int [n] are the groups of `config.balance`. Files of ids and de-duplication need a run directory, and are
+    ignored here.
     """
     sampler = make("sampler", config.method, config.options.get(config.method, {}), f"select.options.{config.method}")
     return draw(sampler, DrawRules.of(config), score, mean_prob, labels=labels, sample_ids=sample_ids)
@@ -111,7 +111,9 @@ def draw(
     check_reads(sampler, [] if mean_prob is None else ["mean_prob"])
     if rules.balance.active:
         if labels is None:
-            raise DataError("select.balance asks for quotas of groups, but no labels are given")
+            raise DataError(
+                "select.balance sets quotas of groups, but no labels were passed; pass labels, or unset select.balance"
+            )
         values, columns["group"] = np.unique(np.asarray(labels), return_inverse=True)
         names = tuple(str(value) for value in values)
 

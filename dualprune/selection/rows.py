@@ -1,4 +1,4 @@
-"""Rows of a bucket, as samplers and the engine see them: columns are read when they are first asked for."""
+"""Rows of a bucket, as samplers and the engine see them: columns are read when they are first used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from dualprune.core.hashing import hash_ids, uniform
 
-# The arrays of this many rows stay in a core's own cache.
+# The arrays of this many rows fit into a core's own cache.
 BLOCK_ROWS = 1 << 16
 
 
@@ -28,7 +28,7 @@ class Rows:
 
     @classmethod
     def of(cls, **columns: Any) -> Rows:
-        """Return rows of columns in memory; without a position they count from 0, without ids positions are the ids."""
+        """Return rows from columns in memory; positions default to 0, 1, …, and ids to positions."""
         if "position" not in columns:
             columns["position"] = np.arange(len(columns["score"]))
         columns.setdefault("sample_id", columns["position"])
@@ -57,7 +57,7 @@ class Rows:
         return taken
 
     def once(self, key: tuple[Any, ...], make: Callable[[], NDArray[Any]]) -> NDArray[Any]:
-        """Return the array [n] that `make` returned at the first call with this key: all ratios of a draw share it."""
+        """Return the array [n] that `make` returned at the first call with this key, so that all ratios share it."""
         if key not in self._made:
             if self._taken is not None and key in self._taken[0]._made:
                 whole, numbers = self._taken
@@ -78,7 +78,7 @@ class Rows:
 
 
 def _gumbel(hashes: NDArray[np.uint64]) -> NDArray[np.float64]:
-    """Return -log(-log u) of the uniform numbers u that the hashes stand for."""
+    """Return -log(-log u) of the uniform numbers u that follow from the hashes."""
     values = uniform(hashes)
     for _ in range(2):
         np.negative(np.log(values, out=values), out=values)

@@ -1,7 +1,7 @@
 """The contract of samplers, and their registry: a sampler is one class in one file.
 
 A plain sampler is a `Sampler` whose `draw` returns a `Draw` with an `order`. Seeds, hashes, noise, ties, quotas of
-groups, ids that are always or never kept, and the exact number kept are the engine's work.
+groups, ids that are always or never kept, and the exact number kept are handled by the engine.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ End = Literal["high", "low"]
 
 @dataclass(frozen=True)
 class Cut:
-    """The `count` samples at one end of a column, exactly, ties by hash; what that means is the draw's affair.
+    """Exactly `count` samples at one end of a column, ties by hash; the draw decides what they are for.
 
     `count` is int64 [1], or [G]: the number in each group of a balance.
     """
@@ -38,10 +38,10 @@ class Cut:
 
 @dataclass(frozen=True)
 class Summary:
-    """What is known of the candidates before a draw: their number, their range of score, and what `num_top` asks for.
+    """The facts about the candidates before a draw: their number, their range of scores, and the hardest ones.
 
-    `top_mean_prob` is the mean_prob of the samples with the highest scores, in that order with ties by id.
-    `beyond(i)` is the summary of the candidates that lie outside of cut i; asking for it takes a pass over the scores.
+    `top_mean_prob` is the mean_prob of the `num_top` samples with the highest scores, in that order with ties by id.
+    `beyond(i)` is the summary of the candidates outside cut i; it takes a pass over the scores.
     """
 
     num_samples: int
@@ -52,12 +52,12 @@ class Summary:
 
 
 class Draw(ABC):
-    """A sampler whose parameters are all known for a ratio: it orders any rows by themselves.
+    """A sampler with all its parameters for a ratio: it orders any rows without seeing the others.
 
     `weighted`: `order` returns log weights, and samples are drawn without replacement with probability proportional to
-    the weight; -inf comes last, by score. Otherwise the highest values of `order` are kept, ties by chance.
+    the weight; -inf comes last, by score. Otherwise the highest values of `order` are kept, ties by hash.
     `uniform`: all weights are the same, so that the inclusion probability is known exactly.
-    `parameters` are JSON values that stand beside the selection.
+    `parameters` are JSON values that are stored with the selection.
     """
 
     weighted: ClassVar[bool] = False
@@ -70,17 +70,17 @@ class Draw(ABC):
         """Return the log weight or the key of each row, float64 [n]; it must not depend on the rows beside it."""
 
     def bound(self, rows: Rows, floor: float) -> Floats | None:
-        """Return upper bounds of exp(order - floor), float64 [n], at a fraction of the price of `order`; None: none.
+        """Return upper bounds of exp(order - floor), float64 [n], at a fraction of the cost of `order`; None: no bound.
 
-        It is optional, and asked of weighted draws alone. A loose bound costs time, one that is too low is wrong.
+        It is optional, and used for weighted draws alone. A loose bound costs time; one that is too low is wrong.
         """
         with np.errstate(over="ignore"):
             return np.full(len(rows), np.exp(-floor)) if self.uniform else None
 
     def cell(self, rows: Rows, inside: Sequence[Mask]) -> Ints:
-        """Return each row's cell, int64 [n] in 0 … num_cells-1; -1: never kept, as whatever lies inside a cut.
+        """Return each row's cell, int64 [n] in 0 … num_cells-1; -1: never kept, by default every row inside a cut.
 
-        `inside` says of each of the sampler's cuts which rows lie in it, bool [n].
+        `inside` says for each of the sampler's cuts which rows lie in it, bool [n].
         """
         cell = np.zeros(len(rows), dtype=np.int64)
         for mask in inside:
@@ -88,7 +88,7 @@ class Draw(ABC):
         return cell
 
     def budgets(self, sizes: Ints, k: int) -> Ints:
-        """Return the number kept of each cell, int64 [num_cells] with the sum `k`, where they hold `sizes`."""
+        """Return the number to keep of each cell, int64 [num_cells] with the sum `k`; `sizes` are the cells'."""
         del sizes
         return np.array([k])
 
@@ -102,7 +102,7 @@ class ColumnDraw(Draw):
     parameters: Mapping[str, Any] = field(default_factory=dict)
 
     def order(self, rows: Rows) -> Floats:
-        """Return the column, turned round for the lowest."""
+        """Return the column, negated for the lowest."""
         values: Floats = getattr(rows, self.column)
         return values if self.end == "high" else -values
 
@@ -124,16 +124,16 @@ class Sampler(Plugin, ABC):
         return 0
 
     def cuts(self, ratio: float, sizes: Ints) -> tuple[Cut, ...]:
-        """Return what is to be found before the draw; `sizes` int64 [G] are the candidates of each group of a balance.
+        """Return the cuts to find before the draw; `sizes` int64 [G] count the candidates of each group of a balance.
 
-        They are looked for among all candidates, whatever `nested` leaves of these.
+        They are found among all candidates, including those that `nested` excludes.
         """
         del ratio, sizes
         return ()
 
     @abstractmethod
     def draw(self, ratio: float, summary: Summary) -> Draw:
-        """Return what orders samples for a ratio, the share that is removed."""
+        """Return the draw for a ratio, the share that is removed."""
 
 
 SAMPLERS: Registry[type[Sampler]] = Registry("sampler", "dualprune.selection.samplers", "dualprune.samplers")

@@ -1,7 +1,7 @@
-"""How much scores and the kept set still move from epoch to epoch, and when that is little enough to stop recording.
+"""How much scores and the kept set still change from epoch to epoch, and when recording may stop.
 
-Compared are the scores after an epoch with those some epochs (`lag`) before: by Spearman's rank correlation, and by the
-share of the kept set that both keep, for each pruning ratio.
+The scores after an epoch are compared with those `lag` epochs before: by Spearman's rank correlation, and by the share
+of the kept set that both keep, for each pruning ratio.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from dualprune.selection.arrays import draw
 from dualprune.selection.engine.drawing import DrawRules
 from dualprune.selection.sampler import SAMPLERS, Sampler
 
-# Not a seed that a draw would use: who is looked at must not depend on who is kept.
+# Not a seed that a draw would use: the compared samples must not depend on which are kept.
 SUBSAMPLE_SEED = 0x5AB5_A3B1
 
 
 class Row(TypedDict):
-    """What was measured after an epoch: correlation, and overlap by pruning ratio, both with `lag` epochs before."""
+    """The measurements after an epoch: correlation, and overlap by pruning ratio, both with `lag` epochs before."""
 
     epoch: int
     correlation: float
@@ -33,14 +33,14 @@ class Row(TypedDict):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The scores after an epoch: ranks float64 [m] (NaN without a score), and bool [m] by ratio: who is kept."""
+    """The scores after an epoch: ranks float64 [m] (NaN without a score), and the kept samples by ratio, bool [m]."""
 
     rank: NDArray[np.float64]
     kept: Mapping[str, NDArray[np.bool_]]
 
 
 def subsample(sample_ids: Any, num_samples: int, max_samples: int) -> NDArray[np.int64]:
-    """Return which rows of a bucket are looked at, ascending, so that over all buckets they are at most `max_samples`.
+    """Return which rows of a bucket to compare, ascending, so that over all buckets they are at most `max_samples`.
 
     Of `num_samples` samples in all, each bucket contributes its share, at least one: those with the lowest id hashes.
     """
@@ -54,7 +54,7 @@ def subsample(sample_ids: Any, num_samples: int, max_samples: int) -> NDArray[np
 def measured_select(config: SelectConfig) -> SelectConfig:
     """Return the selection that is followed: the sampler and ratios of `config`, without its constraints.
 
-    The highest scores stand in for a sampler that has no ratio, or that does not look at scores.
+    The highest scores stand in for a sampler that has no ratio or ignores scores.
     """
     method = config.method if SAMPLERS[config.method].has_ratio and config.method != "random" else "top_k"
     free = {"balance": BalanceConfig(), "always_keep": None, "never_keep": None, "deduplicate": False, "nested": False}
@@ -82,7 +82,7 @@ def snapshot(
 
 
 def movement(epoch: int, now: Snapshot, before: Snapshot) -> Row:
-    """Return what moved between two snapshots; the correlation is 0 where all scores are equal."""
+    """Return how much two snapshots differ; the correlation is 0 where all scores are equal."""
     both = np.isfinite(now.rank) & np.isfinite(before.rank)
     a, b = now.rank[both], before.rank[both]
     spread = float(a.std() * b.std()) if len(a) else 0.0
@@ -99,7 +99,7 @@ def movement(epoch: int, now: Snapshot, before: Snapshot) -> Row:
 
 
 def settled_at(rows: Sequence[Row], rule: StableConfig, min_epochs: int = 0) -> int | None:
-    """Return the first epoch after which `rule` lets recording stop, `min_epochs` epochs or more; None: not yet."""
+    """Return the first epoch after which `rule` lets recording stop, after at least `min_epochs`; None: not yet."""
     run = 0
     for row in rows:
         held = row["correlation"] >= rule.correlation and min(row["overlap"].values()) >= rule.overlap

@@ -188,7 +188,7 @@ def test_refreshing_goes_to_the_rank_of_the_partition() -> None:
 
 
 def test_more_ranks_than_partitions_are_an_error() -> None:
-    with pytest.raises(ConfigError, match=r"scaling\.partitions: 4 cannot be shared out over 5 workers"):
+    with pytest.raises(ConfigError, match=r"scaling\.partitions: 4 cannot be divided among 5 workers"):
         EpochPlan(Scatter(10, 4, seed=0), 3, 2).partitions(0, 5)
 
 

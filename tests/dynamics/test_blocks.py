@@ -42,7 +42,7 @@ def test_a_bucket_is_scored_in_an_object_store(make_dynamics: MakeDynamics, s3: 
 def test_a_file_of_another_length_is_named(make_dynamics: MakeDynamics) -> None:
     store = DynamicsStore(make_dynamics(PROB))
     store.file(2, 1).write_table(pa.table({"target_prob": PROB[:4, 0]}))
-    with pytest.raises(DataError, match=r"epoch=0002/bucket=00001.parquet .*4 rows in place of 11.*from epoch 2 on"):
+    with pytest.raises(DataError, match=r"epoch=0002/bucket=00001.parquet .*4 rows instead of 11.*from epoch 2 on"):
         list(read_blocks(store, 1, ["target_prob"], range(5)))
 
 

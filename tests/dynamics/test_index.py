@@ -52,7 +52,7 @@ def test_duplicate_ids_are_named_with_their_counts(tmp_path, ids) -> None:
 
 
 def test_a_label_out_of_range_names_its_sample(tmp_path) -> None:
-    with pytest.raises(DataError, match=r"1 labels are out of range, first of sample 12: 2 is not in 0 … 1"):
+    with pytest.raises(DataError, match=r"1 labels are out of range, first that of sample 12: 2 is not in 0 … 1"):
         build(tmp_path, [10, 11, 12], [0, 1, 2])
 
 

@@ -72,5 +72,5 @@ def test_a_run_with_no_epochs(make_dynamics) -> None:
 def test_positions_of_another_bucket_are_refused(make_dynamics) -> None:
     run = make_dynamics(PROB, num_buckets=3)
     writer = DynamicsWriter(run.dynamics, SampleIndex.load(run.index), ("target_prob",), "x")
-    with pytest.raises(DataError, match="bucket 1 holds positions 8 … 15, but was sent others"):
+    with pytest.raises(DataError, match="bucket 1 holds positions 8 … 15, but got others"):
         writer.write_bucket(9, 1, np.array([3]), np.array([[0.5]]))

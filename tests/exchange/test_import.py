@@ -187,7 +187,7 @@ def with_value(value: float) -> np.ndarray:
         ({"target_prob": PROB, "sample_ids": [1, 1, *range(5, 43)]},
          r"1 sample ids are not unique, such as 1 "),
         ({"target_prob": PROB, "sample_ids": PROB[0]}, "sample_id has the type float; expected whole numbers or str"),
-        ({"target_prob": PROB, "labels": LABELS - 1}, r"14 labels are out of range, first of sample 0: -1 is not in"),
+        ({"target_prob": PROB, "labels": LABELS - 1}, r"14 labels are out of range, first that of sample 0: -1 "),
         ({"target_prob": PROB, "labels": LABELS * 10**6}, r"more than 1,000,000 classes \(label 2000000\)"),
         ({"target_prob": PROB, "labels": [None, *LABELS[1:].tolist()]}, "1 samples have no label; label all of them"),
     ],

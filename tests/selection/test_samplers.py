@@ -159,7 +159,7 @@ def test_a_minimum_with_strata_needs_a_quota() -> None:
     config = SelectConfig(method="ccs", balance={"minimum": 1})
     with pytest.raises(ConfigError, match=r"set select.balance.quota to proportional"):
         selection.select(config, SCORE, labels=LABEL)
-    with pytest.raises(DataError, match=r"no labels are given"):
+    with pytest.raises(DataError, match=r"no labels were passed"):
         selection.select(SelectConfig(method="random", balance=BalanceConfig(minimum=1)), SCORE)
 
 

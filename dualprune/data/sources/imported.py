@@ -1,4 +1,4 @@
-"""Stands for the training data of a run whose dynamics were recorded elsewhere: there are none here."""
+"""Stands for the training data of a run whose dynamics were recorded elsewhere: the data are not here."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Imported(Source):
         raise _no_data()
 
     def shards(self, split: Split) -> list[Shard]:
-        # No rows; who asks for more than their number is told that there are none.
+        # A shard without rows; reading it is an error that says that there are no images.
         return [Shard(split, 0, 0)]
 
     def read(self, shard: Shard) -> ImageBatch:

@@ -44,7 +44,7 @@ class ParquetSource(Source):
     def __init__(self, options: Section, config: DataConfig) -> None:
         super().__init__(options, config)
         if config.path is None:
-            raise ConfigError("data.path: give the Parquet file, folder or address of the training set")
+            raise ConfigError("data.path: null; set it to the Parquet file, folder or address of the training set")
         self._files: dict[Split, list[Location]] = {"train": _files(config.path, "data.path"), "test": []}
         if config.test_path is not None:
             self._files["test"] = _files(config.test_path, "data.test_path")
@@ -155,7 +155,7 @@ class ParquetSource(Source):
         return self._read_group(shard, columns)
 
     def image_bytes(self, shard: Shard) -> list[bytes | None]:
-        # As they are stored: nothing is decoded.
+        # The bytes as they are stored: nothing is decoded.
         found: list[bytes | None] = []
         for value in self._read_group(shard, [self.options.image_column])[self.options.image_column]:
             content = value["bytes"] if pa.types.is_struct(value.type) else value

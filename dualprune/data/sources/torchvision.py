@@ -1,4 +1,4 @@
-"""Any classification set of torchvision by its class name, such as FashionMNIST, CIFAR100 or Food101."""
+"""Any classification set of torchvision, named by its class, such as FashionMNIST, CIFAR100 or Food101."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class TorchvisionSource(Source):
     """A torchvision data set with its own training and test split; sample ids are row numbers."""
 
     class Options(Section):
-        """Options of torchvision's sets; what is not listed is passed on to the set's class."""
+        """Options of torchvision's sets; options that are not listed are passed on to the set's class."""
 
         model_config = ConfigDict(extra="allow")
         baseline: ClassVar[Mapping[str, Any]] = {"name": None, "root": "data", "download": False}
@@ -127,7 +127,9 @@ def _open(options: Any, split: Split) -> Any:
 
     known = [name for name in datasets.__all__ if _takes_split(getattr(datasets, name))]
     if options.name is None:
-        raise ConfigError("data.options.name: give the torchvision data set's class name, such as FashionMNIST")
+        raise ConfigError(
+            "data.options.name: null; set it to torchvision's class name of the set, such as FashionMNIST"
+        )
     if options.name not in known:
         raise ConfigError(
             f"data.options.name: torchvision has no classification set {options.name!r} with a training and a test "

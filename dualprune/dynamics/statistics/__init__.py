@@ -1,7 +1,7 @@
-"""What is computed of every sample in the training pass; a file per statistic.
+"""Statistics: what is computed for every sample in the training pass; a file per statistic.
 
-A statistic is computed on the device from a step's outputs (`Forward`). Where it is `stored`, the run keeps one number
-(or one per class) per sample and epoch; where it is not, only the accumulators of scores see it.
+A statistic is computed on the device from a step's outputs (`Forward`). If it is `stored`, the run keeps one number (or
+one per class) per sample and epoch; if not, only the accumulators of scores see it.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class Forward:
     """A step's outputs for b samples, on the device and without gradient. Each may be missing; see `names`.
 
-    `log_prob` follows from `logits`, `target_prob` from `log_prob` and `targets`, and `loss`, the cross-entropy in
-    nats, from those, where they are not given: a loop over tokens or pairs may give a target probability alone, and a
-    regression a loss.
+    Where they are not passed, `log_prob` follows from `logits`, `target_prob` from `log_prob` and `targets`, and
+    `loss`, the cross-entropy in nats, from those. A loop over tokens or pairs may pass only a target probability, and a
+    regression only a loss.
     """
 
     NAMES = ("logits", "log_prob", "targets", "target_prob", "loss", "features")
@@ -46,7 +46,7 @@ class Forward:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What is there, or follows from what is."""
+        """Names of the outputs that were passed, or follow from those."""
         there = set(self._given)
         there |= {"log_prob"} if "logits" in there else set()
         there |= {"target_prob"} if {"log_prob", "targets"} <= there else set()
@@ -93,9 +93,9 @@ class Forward:
 class Statistic(Plugin, ABC):
     """What is computed per sample and epoch.
 
-    Define `compute`, in a file that imports torch inside it. `low` and `high` bound the values: what lies outside was
-    recorded or copied wrongly. A width of "classes" means one value per class. Where the epoch before matters, define
-    `combine` too: then its result, one number, is what is stored, and `first_epoch` is 1.
+    Define `compute`, and import torch inside it. `low` and `high` bound the values: a value outside was recorded or
+    copied wrongly. A width of "classes" means one value per class. If the previous epoch matters, also define `combine`:
+    then its result, one number, is stored, and `first_epoch` is 1.
     """
 
     low: ClassVar[float] = -math.inf
@@ -103,7 +103,7 @@ class Statistic(Plugin, ABC):
     width: ClassVar[Literal[1, "classes"]] = 1
     # The first epoch in which there is a value.
     first_epoch: ClassVar[int] = 0
-    # What of `Forward` it reads.
+    # The outputs of `Forward` that it reads.
     needs: ClassVar[tuple[str, ...]] = ("log_prob", "targets")
     stored: ClassVar[bool] = True
 
@@ -112,7 +112,7 @@ class Statistic(Plugin, ABC):
         """Return the values of a step's samples, [b], or [b, K] where the width is "classes"."""
 
     def combine(self, now: NDArray[np.float32], before: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return one number per sample, float32 [n], from this epoch's values and the last one's, [n, width] each.
+        """Return one number per sample, float32 [n], from this epoch's values and the previous one's, [n, width] each.
 
         It runs with numpy where a bucket is written, for the samples that were seen in both epochs.
         """
@@ -141,7 +141,7 @@ def check_needs(statistics: Sequence[Statistic], forward: Forward) -> None:
         if missing:
             raise ConfigError(
                 f"record.statistics: {statistic.name} needs {missing[0]}, and a step of this training has only: "
-                f"{', '.join(forward.names) or 'nothing'}; remove {statistic.name} and the score methods that read it"
+                f"{', '.join(forward.names) or 'nothing'}; remove {statistic.name}, and the score methods that read it"
             )
 
 

@@ -1,4 +1,4 @@
-"""`margin`: how far the right answer is ahead of the best wrong one."""
+"""`margin`: by how much the right answer leads the best wrong one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @STATISTICS.register("margin")
 class Margin(Statistic):
-    """Probability of the target class less the highest of the others."""
+    """Probability of the target class minus the highest of the others."""
 
     low = -1.0
     high = 1.0

@@ -1,4 +1,4 @@
-"""The values that a statistic can have; what lies outside was recorded or copied wrongly."""
+"""The values that a statistic can have; a value outside was recorded or copied wrongly."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dualprune.dynamics.statistics import STATISTICS
 
 # Ranges of statistics that only imported dynamics have so far.
 _IMPORTED = {"kl": (0.0, math.inf)}
-# The rounding of float32 may go a little over.
+# The rounding of float32 may exceed a bound slightly.
 _SLACK = 1e-5
 
 
@@ -24,7 +24,7 @@ def value_range(statistic: str) -> tuple[float, float]:
 
 
 def outside(statistic: str, values: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Return which values are out of the statistic's range or infinite; a NaN is not, as it stands for no value."""
+    """Return which values are out of the statistic's range or infinite; not NaN, which means a missing value."""
     low, high = value_range(statistic)
     wrong: NDArray[np.bool_] = (values < low - _SLACK) | (values > high + _SLACK) | np.isinf(values)
     return wrong

@@ -1,4 +1,4 @@
-"""`target_prob`: how much the model believes in the right answer."""
+"""`target_prob`: how confident the model is in the right answer."""
 
 from __future__ import annotations
 

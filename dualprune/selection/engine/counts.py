@@ -10,13 +10,13 @@ from dualprune.errors import ConfigError
 def num_kept(num_samples: int, ratio: float) -> int:
     """Return (1 - ratio) · num_samples, rounded half up in exact decimal arithmetic; ratio is the share removed."""
     check_ratio(ratio)
-    # Twelve decimals are meant; what is behind them is noise of arithmetic, as in 3 * 0.05.
+    # Digits after the twelfth decimal are noise of arithmetic, as in 3 * 0.05.
     share = Decimal(1) - Decimal(f"{ratio:.12f}")
     return int((share * num_samples).quantize(Decimal(1), rounding=ROUND_HALF_UP))
 
 
 def some_kept(num_samples: int, ratio: float) -> int:
-    """Return `num_kept`; a ConfigError where that is none."""
+    """Return `num_kept`; a ConfigError where that is 0."""
     kept = num_kept(num_samples, ratio)
     if kept == 0:
         raise ConfigError(

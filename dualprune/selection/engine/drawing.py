@@ -1,4 +1,4 @@
-"""From a sampler and its constraints to cutoffs: which passes are made over the samples, for all ratios at once."""
+"""Turns a sampler and its constraints into cutoffs, in passes over the samples that serve all ratios at once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DrawRules:
-    """What is drawn, whoever draws: the ratios, the seed of the hashes, quotas of groups, one ratio within another."""
+    """What every sampler draws by: the ratios, the seed of the hashes, quotas of groups, and whether ratios nest."""
 
     ratios: tuple[float, ...]
     seed: int = 0
@@ -35,13 +35,13 @@ class DrawRules:
 
     @classmethod
     def of(cls, select: SelectConfig) -> DrawRules:
-        """Return what a configuration says."""
+        """Return the rules of a configuration."""
         return cls(tuple(select.ratios), select.seed, select.balance, select.nested)
 
 
 @dataclass(frozen=True)
 class Constraints:
-    """Positions that are always or never kept, ascending, and the names of the groups that `balance` is about."""
+    """Positions that are always or never kept, ascending, and the names of the groups of `balance`."""
 
     forced: Ints = field(default_factory=no_positions)
     excluded: Ints = field(default_factory=no_positions)
@@ -50,7 +50,7 @@ class Constraints:
 
 @dataclass(frozen=True)
 class Outcome:
-    """One ratio's cutoff and, by cell, how many were drawn of how many, forced ones apart."""
+    """One ratio's cutoff, and how many of how many samples were drawn per cell, without forced ones."""
 
     ratio: float
     num_samples: int
@@ -90,14 +90,14 @@ def check_reads(sampler: Sampler, there: Sequence[str]) -> None:
 
 
 class _Drawing:
-    """What the draws of all ratios share."""
+    """The state that the draws of all ratios share."""
 
     def __init__(self, each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints) -> None:
         self._each, self._sampler, self._rules = each, sampler, rules
         self._balance, self._groups = rules.balance, constraints.groups
         if self._balance.active and not sampler.has_ratio:
             raise ConfigError(
-                f"select.balance: {sampler.name} keeps what its limits say, so groups have no quota; use another "
+                f"select.balance: {sampler.name} keeps all within its limits, so groups have no quota; use another "
                 "sampler"
             )
         num_groups = len(self._groups) if self._balance.active else 1
@@ -107,7 +107,7 @@ class _Drawing:
             self._base = replace(self._base, has_unranked=True)
             self._seen = survey(each, self._base, sampler.num_top, sampler.reads)
         self._cutoffs: dict[Any, Cutoff] = {}
-        # Surveys that a draw's own cells ask for; ratios with equal cells share one.
+        # Surveys by a draw's own cells; ratios with equal cells share one.
         self._surveys: list[tuple[DrawSpec, Survey]] = []
 
     def draw(self, ratios: Sequence[float], within: Sequence[Cutoff] = ()) -> list[Outcome]:
@@ -147,7 +147,7 @@ class _Drawing:
         for cut in self._sampler.cuts(ratio, seen.available):
             key = (cut.column, cut.end, tuple(cut.count.tolist()))
             if key not in self._cutoffs:
-                # Who is always kept is not in the way here, and stays where the column puts it.
+                # Samples that are always kept count here like the others, where the column ranks them.
                 spec = replace(
                     self._base, draw=ColumnDraw(cut.column, cut.end), num_groups=len(cut.count), forced=no_positions()
                 )
@@ -165,7 +165,7 @@ class _Drawing:
         return replace(self._base, draw=self._sampler.draw(ratio, summary), cuts=tuple(cuts), within=within)
 
     def _sizes(self, spec: DrawSpec) -> Survey:
-        """Return a survey of those that take part in a draw."""
+        """Return a survey of the samples that take part in a draw."""
         if not spec.has_own_cells and not spec.within:
             return self._seen
         for known, seen in self._surveys:
@@ -181,7 +181,7 @@ class _Drawing:
     def _with_minimums(
         self, specs: Sequence[DrawSpec], surveys: Sequence[Survey], counts: Sequence[int]
     ) -> list[DrawSpec]:
-        """Put the best of each group first, so that the least number of each is kept."""
+        """Put the best samples of each group first, so that each group keeps its minimum."""
         if any(spec.draw.num_cells > 1 for spec in specs):
             raise ConfigError(
                 f"select.balance.minimum: {self._sampler.name} draws a number from each stratum, over all groups "
@@ -193,7 +193,7 @@ class _Drawing:
             if least.sum() > count:
                 raise ConfigError(
                     f"select.always_keep and select.balance.minimum ask for {least.sum()} samples, but only {count} "
-                    "are kept; lower the pruning ratio"
+                    "are kept; lower the pruning ratio, or one of these"
                 )
             wanted.append(least)
         best = self._search(specs, wanted, [seen.available for seen in surveys])
@@ -223,7 +223,7 @@ class _Drawing:
         if count > candidates:
             raise ConfigError(
                 f"select.ratio: {ratio:g} of {total} samples keeps {count}, but only {candidates} may be kept "
-                "(scores of -inf, select.never_keep, deduplicate and the sampler's skip or drop leave out the others); "
+                "(scores of -inf, select.never_keep, deduplicate and the sampler's skip or drop exclude the others); "
                 "raise the pruning ratio"
             )
         if forced > count:
@@ -233,7 +233,7 @@ class _Drawing:
             )
 
     def _warn(self, outcome: Outcome) -> None:
-        """Say how many were kept without a weight."""
+        """Warn where samples without a weight were kept."""
         if not outcome.draw.weighted or outcome.draw.uniform:
             return
         partly = (outcome.cells_drawn > 0) & (outcome.cells_drawn < outcome.cells_candidates)
@@ -255,7 +255,7 @@ class _Drawing:
 
 
 def _num_weighted(spec: DrawSpec, blocks: Iterable[Rows]) -> int:
-    """Return how many that take part have a weight."""
+    """Return how many samples that take part have a weight."""
     return sum(
         int(np.count_nonzero((spec.cells(rows)[0] >= 0) & (ranks(spec.draw, rows, spec.seed) >= TOP_BIT)))
         for rows in blocks

@@ -15,7 +15,7 @@ Ints = NDArray[np.int64]
 
 
 def allot(weights: NDArray[np.float64], count: int, floors: Ints, caps: Ints) -> Ints:
-    """Share out `count` by weights [G], each between its floor and its cap, int64 [G] with that sum.
+    """Divide `count` by weights [G], each part between its floor and its cap, int64 [G] with that sum.
 
     Webster's divisor method: round(weight · t) with the one t that leads to the sum; the first groups win a tie. A
     larger count never leaves a group with less.
@@ -48,14 +48,17 @@ def group_quotas(balance: BalanceConfig, names: Sequence[str], available: Ints, 
     weights = _weights(balance, names, available)
     caps = available if spread else np.full(len(available), np.iinfo(np.int64).max)
     if weights[available > floors].sum() == 0.0 and floors.sum() < count:
-        raise ConfigError(f"select.balance.quota: the groups with a weight hold less than the {count} samples to keep")
+        raise ConfigError(
+            f"select.balance.quota: the groups with a weight hold fewer than the {count} samples to keep; weight "
+            "further groups, or raise the pruning ratio"
+        )
     quotas = allot(weights, count, floors, caps)
     _check(quotas, available, names, "select.balance.quota")
     return quotas
 
 
 def minimums(balance: BalanceConfig, names: Sequence[str], available: Ints, count: int) -> Ints:
-    """Return the least number to keep of each group, int64 [G]; groups without a sample have none."""
+    """Return the least number to keep of each group, int64 [G]; 0 for a group without samples."""
     wanted = np.where(available > 0, balance.minimum, 0)
     if balance.short == "redistribute":
         wanted = np.minimum(wanted, available)
@@ -69,7 +72,7 @@ def minimums(balance: BalanceConfig, names: Sequence[str], available: Ints, coun
 
 
 def stratum_budgets(sizes: Ints, count: int) -> Ints:
-    """Share out `count` over strata [S] of these sizes: from the smallest on, min(size, left / strata left)."""
+    """Divide `count` over strata [S] of these sizes: from the smallest on, min(size, left / strata left)."""
     budgets = np.zeros(len(sizes), dtype=np.int64)
     left = count
     filled = [int(stratum) for stratum in np.argsort(sizes, kind="stable") if sizes[stratum] > 0]
@@ -94,7 +97,7 @@ def _weights(balance: BalanceConfig, names: Sequence[str], available: Ints) -> N
     if missing:
         raise ConfigError(
             f"select.balance.quota: {len(missing)} groups of {balance.by!r} have no weight, such as "
-            f"{', '.join(missing[:5])}; give one to each"
+            f"{', '.join(missing[:5])}; set a weight for each"
         )
     return np.array([quota.get(name, 0.0) for name in names]) * (available > 0)
 

@@ -1,4 +1,4 @@
-"""Ranks as 64-bit whole numbers, so that "the k highest" is exact, whatever the rows that come together.
+"""Ranks as 64-bit whole numbers, so that "the k highest" is exact, however the rows are divided.
 
 A weighted draw's samples with a positive weight have the upper half of the values, ordered by their sampling key; the
 others have the lower half, ordered by score: they are kept when the former are too few. Hashes order equal ranks.
@@ -14,7 +14,7 @@ from dualprune.selection.sampler import Draw, Floats, UInts
 
 TOP_BIT = np.uint64(1 << 63)
 HIGHEST = np.uint64((1 << 64) - 1)
-# A key is kept as a fixed-point number with this many bits behind the point.
+# A key is stored as a fixed-point number with this many fractional bits.
 FRACTION_BITS = 48
 LARGEST_KEY = 16_383.0
 SCALE = 2.0**FRACTION_BITS

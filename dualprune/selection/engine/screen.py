@@ -1,7 +1,7 @@
-"""Leaves out samples that cannot rank high enough, at a fraction of the price of their ranks.
+"""Leaves out samples that cannot rank high enough, at a fraction of the cost of ranking them.
 
-Samples are kept from some rank on. A cheap bound of the weight says of most samples that they lie below it; only the
-others are ranked, exactly. A bound may be as loose as it likes: it costs time, never the result.
+Samples are kept from some rank on. A cheap bound of the weight shows that most samples lie below it; only the others
+are ranked, exactly. A loose bound costs time, but never changes the result.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Finds the k highest ranks of every cell when the samples lie in buckets, in a few passes over them.
 
-The last kept sample of a cell is looked for between two ends. A pass counts the samples above and between them, and
-brings back those between, or some of them by chance where they are many; from these come the next, closer ends. The
-first ends follow from a sketch, so that one pass is usually enough. Ends that were set too close are found out by the
-counts: they cost passes, never the result.
+The last kept sample of a cell is searched for between two ends. A pass counts the samples above and between them, and
+returns those between, or a random part of them where they are many; from these follow the next, closer ends. The first
+ends follow from a sketch, so that one pass is usually enough. The counts reveal ends that were set too close: these
+cost further passes, but never change the result.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from dualprune.selection.engine.survey import Each
 from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import Ints, Mask, UInts
 
-# About this many samples, of all draws together, are brought back by a pass; twice as many by each further one.
+# About this many samples, of all draws together, are returned by the first pass; twice as many by each further one.
 FEW = 1 << 19
-# Ends lie this many standard deviations to both sides: they are too close once in 2 000 times.
+# Ends lie this many standard deviations to both sides, and are too close once in 2 000 times.
 DEVIATIONS = 3.5
 
 
 class Found(NamedTuple):
-    """Samples between the ends, or some of them by chance, and of all samples [C] how many lie above and between."""
+    """Samples between the ends, or a random part of them, and how many of all samples [C] lie above and between."""
 
     cell: Ints
     rank: UInts
@@ -41,7 +41,7 @@ class Found(NamedTuple):
 
     @classmethod
     def joined(cls, found: Sequence[Found]) -> Found:
-        """Return what several buckets brought back."""
+        """Return the results of several buckets as one."""
         *columns, above, between = zip(*found, strict=True)
         cell, rank, hash_, position = (np.concatenate(column) for column in columns)
         return cls(cell, rank, hash_, position, np.sum(above, axis=0), np.sum(between, axis=0))
@@ -65,19 +65,19 @@ class Bracket:
 
     @classmethod
     def of_all(cls, wanted: Ints, available: Ints) -> Bracket:
-        """Return ends with everything between them; cells that keep none or all are decided already."""
+        """Return ends that have all samples between them; cells that keep none or all are decided already."""
         zeros, tops = np.zeros(len(wanted), dtype=np.uint64), np.full(len(wanted), HIGHEST)
         active = (wanted > 0) & (wanted < available)
         return cls(wanted, available, active, available.copy(), zeros, zeros.copy(), tops, tops.copy())
 
     def narrow(self, cells: Mask, wanted: Ints, count: Ints, cell: Ints, rank: UInts, hash_: UInts) -> None:
-        """Move the ends of `cells` closer, by some of the `count` samples between them, `wanted` of which are kept."""
+        """Move the ends of `cells` closer, from some of the `count` samples between them; `wanted` are kept."""
         order = np.lexsort((hash_, rank, cell))
         order = order[np.searchsorted(cell[order], 0) :]
         cell, rank, hash_ = cell[order], rank[order], hash_[order]
         starts = np.searchsorted(cell, np.arange(len(wanted)))
         sizes = np.bincount(cell, minlength=len(wanted))
-        # Among some of them, the number below the last kept one is binomial.
+        # In a random part, the number of samples below the last kept one is binomial.
         share = 1.0 - wanted / np.maximum(count, 1)
         slack = DEVIATIONS * np.sqrt(sizes * np.abs(share * (1.0 - share))) + 1.0
         below = np.minimum(np.floor(sizes * share - slack).astype(np.int64), sizes - 1)
@@ -85,7 +85,7 @@ class Bracket:
         up, down = cells & (below >= 0), cells & (above < sizes)
         at_low, at_high = (starts + below)[up], (starts + above)[down]
         self.low[up], self.high[down] = rank[at_low], rank[at_high]
-        # Hashes are made only where one rank is shared by more than are wanted.
+        # Hashes are computed only where more samples than are wanted share a rank.
         tied = self.low == self.high
         self.low_hash[up] = np.where(tied[up], hash_[at_low], np.uint64(0))
         self.high_hash[down] = np.where(tied[down], hash_[at_high], HIGHEST)
@@ -96,10 +96,10 @@ class Bracket:
         self.count = np.where(cells, np.where(sizes > 0, estimate, count), self.count)
 
     def advance(self, found: Found, is_whole: bool, cutoff: Cutoff) -> None:
-        """Take what a pass has brought back: `is_whole`, or some by chance. Cells that are decided enter the cutoff."""
+        """Take the result of a pass: all samples (`is_whole`) or a random part. Enter decided cells into the cutoff."""
         left = self.wanted - found.above
         too_low = self.active & (left < 1)
-        # The first not kept sample is wanted, too.
+        # The first sample that is not kept is needed, too.
         too_high = self.active & ~too_low & (left + ((self.low > 0) | (self.low_hash > 0)) > found.between)
         right = self.active & ~too_low & ~too_high
         if is_whole:
@@ -185,9 +185,9 @@ def _look(specs: list[DrawSpec], brackets: list[Bracket], step: int, blocks: Ite
 
 
 def _settle(cutoff: Cutoff, cell: int, wanted: int, found: Found, numbers: Ints) -> None:
-    """Enter the last of `wanted` samples of a cell, given all that lie between its ends."""
+    """Enter the last of `wanted` samples of a cell into the cutoff, given all samples between its ends."""
     rank, hash_, position = found.rank[numbers], found.hash[numbers], found.position[numbers]
-    # Whole sorting costs ten times as much, and ties are few.
+    # A full sort costs ten times as much, and ties are few.
     last_rank = np.partition(rank, len(rank) - wanted)[len(rank) - wanted]
     tied, under = np.flatnonzero(rank == last_rank), rank[rank < last_rank]
     tied = tied[np.lexsort((position[tied], ~hash_[tied]))]

@@ -1,4 +1,4 @@
-"""Some samples by chance, from which a search guesses where the last kept ones lie; no result depends on them."""
+"""Random samples from which a search estimates where the last kept ones lie; no result depends on them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dualprune.selection.rows import Rows
 # One of this many samples is taken, or fewer where that would be more than MOST.
 SHARE = 256
 MOST = 1 << 18
-# This many scores of a block seed who is chosen of it.
+# This many scores of a block seed the choice of its samples.
 SEEDS = 4
 
 
@@ -28,7 +28,7 @@ class Sketch:
         return sum(len(piece["score"]) for piece in self.pieces)
 
     def choose(self, rows: Rows, columns: Sequence[str]) -> None:
-        """Take some of the rows."""
+        """Take random rows of these."""
         count = len(rows) // SHARE
         if count:
             rng = np.random.default_rng(rows.score[:SEEDS].view(np.uint64))
@@ -36,7 +36,7 @@ class Sketch:
             self.pieces.append({name: getattr(rows, name)[numbers] for name in columns})
 
     def add(self, other: Sketch) -> None:
-        """Take what was chosen elsewhere, too; of too many, every other one is given up."""
+        """Add the samples that another sketch chose; where they become too many, drop every other one."""
         self._thin(max(1, other.step // self.step))
         self.pieces.extend(_thinned(piece, self.step // other.step) for piece in other.pieces)
         while len(self) > MOST:

@@ -1,4 +1,4 @@
-"""A draw with its constraints, and its answer: where the last kept sample of each cell lies."""
+"""A draw with its constraints, and its result: the position of the last kept sample of each cell."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def no_positions() -> Ints:
 class DrawSpec:
     """One draw with its constraints; a cell is one of the draw's cells within a group.
 
-    `forced` and `excluded` are positions, ascending. A forced sample takes part whatever else is said; where the draw
-    has no cell for it, it counts in the last one of its group. Samples that one of `within` does not keep take no part.
-    Those that one of `first` keeps come before all others. `cuts` are the sampler's, as the draw's cells know them.
-    With `has_unranked`, samples with a score of -inf are among the rest: they are never kept.
+    `forced` and `excluded` are positions, ascending. A forced sample always takes part; where the draw has no cell for
+    it, it counts in the last cell of its group. Samples that one of `within` does not keep take no part. Those that one
+    of `first` keeps come before all others. `cuts` are the sampler's, in the order that the draw's cells expect.
+    `has_unranked` says that some scores are -inf: such samples are never kept.
     """
 
     draw: Draw
@@ -43,7 +43,7 @@ class DrawSpec:
 
     @property
     def has_own_cells(self) -> bool:
-        """Whether the draw says who takes part."""
+        """Whether the draw decides which samples take part."""
         return bool(self.cuts) or type(self.draw).cell is not Draw.cell
 
     @property
@@ -53,7 +53,7 @@ class DrawSpec:
         return self.num_groups == 1 and not constrained
 
     def cells(self, rows: Rows) -> tuple[Ints, Mask | None]:
-        """Return each row's cell, int64 [n] with -1 for those that take no part; and who is forced, if anybody is."""
+        """Return each row's cell, int64 [n] with -1 for rows that take no part; and which are forced, or None."""
         per_group = self.draw.num_cells
         forced = among(self.forced, rows)
         cell = np.zeros(len(rows), dtype=np.int64)
@@ -74,7 +74,7 @@ class DrawSpec:
         return cell, forced
 
     def places(self, rows: Rows) -> tuple[Ints, Mask | None]:
-        """Return each row's cell, as `cells` does; and who comes first, forced or not, if anybody does."""
+        """Return each row's cell, as `cells` does; and which rows come first, forced or not, or None."""
         cell, first = self.cells(rows)
         for cutoff in self.first:
             first = _either(first, cutoff.keeps(rows))
@@ -87,13 +87,13 @@ class DrawSpec:
         return rank if first is None else np.where(first, HIGHEST, rank), cell
 
     def weight(self, rows: Rows) -> Floats:
-        """Return the sampling weight of each row, float64 [n]; 1 where there is no other."""
+        """Return the sampling weight of each row, float64 [n]; 1 where the draw has no weights."""
         return np.exp(self.draw.order(rows)) if self.draw.weighted and not self.draw.uniform else np.ones(len(rows))
 
 
 @dataclass(frozen=True, eq=False)
 class Cutoff:
-    """The last kept sample of each cell, as rank, hash and position [C]; and the rank of the first not kept one."""
+    """The last kept sample of each cell, as rank, hash and position [C]; and the rank of the first one not kept."""
 
     spec: DrawSpec
     rank: UInts
@@ -110,7 +110,7 @@ class Cutoff:
 
     @property
     def floor(self) -> int:
-        """The lowest rank of a kept sample, in any cell; the highest rank there is where none is kept."""
+        """The lowest rank of a kept sample, in any cell; the highest possible rank where none is kept."""
         return int(self.rank.min())
 
     def keeps(self, rows: Rows) -> Mask:
@@ -121,7 +121,7 @@ class Cutoff:
     def _kept(self, rows: Rows) -> Mask:
         rank, cell = self.spec.standing(rows)
         inside = cell >= 0
-        # One cell is the usual case, and indexing by it costs more than the comparison.
+        # One cell is the usual case, in which indexing would cost more than the comparison.
         at: slice | Ints = slice(None) if self.spec.num_cells == 1 else np.where(inside, cell, 0)
         kept = rank > self.rank[at]
         tied = rank == self.rank[at]
@@ -154,8 +154,8 @@ class Cutoff:
 
 
 def among(positions: Ints, rows: Rows) -> Mask | None:
-    """Return which rows, in the order of their positions, are in an ascending list; None where none is."""
-    # The column is not read where nothing is looked for.
+    """Return which rows, which ascend by position, are in an ascending list; None where none is."""
+    # Without positions to find, the column is not read.
     if not len(positions) or not len(rows):
         return None
     here = rows.position

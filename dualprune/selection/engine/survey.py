@@ -16,7 +16,7 @@ from dualprune.selection.sampler import Ints
 
 # `each(function)` yields function(rows of the bucket, block by block) for every bucket.
 Each = Callable[[Callable[[Iterable[Rows]], Any]], Iterator[Any]]
-# Rows with one maximum: few, so that a block has more such stretches than hardest samples are asked for.
+# Rows that share one maximum: few, so that a block has more such stretches than hardest samples are needed.
 STRETCH = 128
 # Score, id and mean_prob of a sample.
 Hard = tuple[float, Any, float]
@@ -24,7 +24,7 @@ Hard = tuple[float, Any, float]
 
 @dataclass
 class Survey:
-    """What was seen of some samples; more are added block by block, or as another survey.
+    """The facts about some samples; more are added block by block, or as another survey.
 
     Of all samples: `num_samples`, the `num_hardest` with the highest scores, in that order with ties by id, and a
     `sketch` with the columns `reads`. Of those that take part in a draw: `available` and `forced`, int64 [C], how many
@@ -43,7 +43,7 @@ class Survey:
 
     @classmethod
     def begin(cls, num_cells: int = 1, num_hardest: int = 0, reads: Sequence[str] = ()) -> Survey:
-        """Return a survey of nothing yet."""
+        """Return a survey of no samples."""
         zeros = np.zeros(num_cells, dtype=np.int64)
         return cls(zeros, zeros.copy(), num_hardest, reads=tuple(reads))
 
@@ -74,7 +74,7 @@ class Survey:
             self.lowest, self.highest = min(self.lowest, float(score.min())), max(self.highest, float(score.max()))
 
     def add(self, other: Survey) -> None:
-        """Add what another survey, of other samples, has seen."""
+        """Add the facts of another survey, of other samples."""
         self.num_samples += other.num_samples
         self.available = self.available + other.available
         self.forced = self.forced + other.forced
@@ -103,7 +103,7 @@ def _survey(spec: DrawSpec, num_hardest: int, reads: Sequence[str], blocks: Iter
 
 def hardest(rows: Rows, size: int, floor: float = -np.inf) -> list[Hard]:
     """Return the `size` samples of the highest scores from `floor` on, in that order, ties by id."""
-    # As many stretches of rows have a maximum from here on, and so has a row of each: few others are looked at.
+    # At least `size` stretches reach this maximum, each with a row that does, so few other rows are compared.
     maxima = np.maximum.reduceat(rows.score, np.arange(0, len(rows), STRETCH))
     if len(maxima) > size:
         floor = max(floor, float(np.partition(maxima, -size)[-size]))

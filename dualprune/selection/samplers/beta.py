@@ -24,9 +24,9 @@ from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import SAMPLERS, Draw, Floats, Sampler, Summary
 
 SMALLEST = 1e-6
-# Parts of [0, 1] in which the density is bounded: so few that the bounds stay in the nearest cache.
+# Parts of [0, 1] for which the density is bounded: few enough that the bounds fit into the nearest cache.
 BINS = 2048
-# A bound below would lose digits, and be multiplied by scores of any size.
+# Smaller bounds would lose digits, and are multiplied by scores of any size.
 SMALLEST_BOUND = 1e-290
 
 
@@ -59,7 +59,7 @@ class Beta(Sampler):
     """A draw by BetaPDF(mean_prob; a, b) · score, which moves to easier samples as the ratio grows."""
 
     class Options(Section):
-        """The constants of the method."""
+        """Options of Beta sampling."""
 
         baseline: ClassVar[Mapping[str, Any]] = {
             "c_d": 4.0,
@@ -123,7 +123,7 @@ def _highest_densities(a: float, b: float, floor: float) -> Floats:
 
 
 def _inside(mean_prob: Floats) -> Floats:
-    """Return the values moved off 0 and 1, where logarithms end."""
+    """Return the values moved off 0 and 1, where logarithms are infinite."""
     return np.clip(mean_prob, np.finfo(np.float64).tiny, 1.0 - np.finfo(np.float64).epsneg)
 
 

@@ -1,7 +1,7 @@
-"""Coverage-centric selection (arXiv 2210.15809): the same number by chance from each stratum of the score.
+"""Coverage-centric selection (arXiv 2210.15809): the same random number of samples from each stratum of the score.
 
 The share `drop` of the samples, the hardest by AUM or by the score itself, is left out. The range of score of the
-others is cut into strata of equal width; from the smallest on, each gives min(size, left to keep / strata left).
+others is cut into strata of equal width; from the smallest on, each keeps min(size, left to keep / strata left).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 
 @dataclass(frozen=True)
 class StrataDraw(RandomDraw):
-    """The same weight for all, from `num_cells` strata of the scores lowest … highest."""
+    """Equal weights within `num_cells` strata of the scores lowest … highest."""
 
     num_cells: int = 1
     lowest: float = 0.0
@@ -43,16 +43,16 @@ class StrataDraw(RandomDraw):
         return cell
 
     def budgets(self, sizes: Ints, k: int) -> Ints:
-        """Share out `k`: from the smallest stratum on, min(size, left / strata left)."""
+        """Divide `k`: from the smallest stratum on, min(size, left / strata left)."""
         return stratum_budgets(sizes, k)
 
 
 @SAMPLERS.register("ccs")
 class Ccs(Sampler):
-    """Coverage-centric selection: by chance from strata of the score, without the hardest samples."""
+    """Coverage-centric selection: random samples from strata of the score, without the hardest samples."""
 
     class Options(Section):
-        """The strata, and what is left out first."""
+        """Options of the strata, and of the samples that are left out first."""
 
         baseline: ClassVar[Mapping[str, Any]] = {"strata": 50, "drop": 0.0, "drop_by": "aum"}
 

@@ -1,4 +1,4 @@
-"""Chance alone: every sample has the same weight."""
+"""Random selection: every sample has the same weight."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ class ThresholdDraw(ColumnDraw):
     highest: float = np.inf
 
     def cell(self, rows: Rows, inside: Sequence[Mask]) -> Ints:
-        """Return 0 for the scores within the limits, -1 for the others."""
+        """Return cell 0 for the scores within the limits, -1 for the others."""
         del inside
         return np.where((rows.score >= self.lowest) & (rows.score <= self.highest), 0, -1)
 
@@ -35,7 +35,7 @@ class Threshold(Sampler):
     has_ratio: ClassVar[bool] = False
 
     class Options(Section):
-        """The limits; at least one is needed."""
+        """Options: the limits, at least one of which is needed."""
 
         baseline: ClassVar[Mapping[str, Any]] = {"min_score": None, "max_score": None}
 

@@ -18,13 +18,13 @@ class TopK(Sampler):
     """The samples at one end of the score, or a window of ranks behind it; ties by chance."""
 
     class Options(Section):
-        """Which end, and how far from it."""
+        """Options: which end, and how far from it."""
 
         baseline: ClassVar[Mapping[str, Any]] = {"order": "hardest", "skip": 0.0}
 
         order: Literal["hardest", "easiest"] = Field("hardest", description="Keep the highest or the lowest scores.")
         skip: Annotated[float, Field(ge=0.0, lt=1.0)] = Field(
-            0.0, description="Share of the samples, from that end, that is passed over first."
+            0.0, description="Share of the samples at that end to skip."
         )
 
     @property
@@ -32,7 +32,7 @@ class TopK(Sampler):
         return "high" if self.options.order == "hardest" else "low"
 
     def cuts(self, ratio: float, sizes: Ints) -> tuple[Cut, ...]:
-        """Return the samples that are passed over, where there are any."""
+        """Return the samples that are skipped, if any."""
         del ratio
         if self.options.skip == 0.0:
             return ()

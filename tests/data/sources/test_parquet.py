@@ -73,7 +73,7 @@ def test_an_image_bomb_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"path": None}, "data.path: give the Parquet file"),
+        ({"path": None}, "data.path: null; set it to the Parquet file"),
         ({"path": "/nowhere.parquet"}, "data.path: there is no file or folder /nowhere.parquet"),
         ({"options": {"label_column": "labels"}}, "no column 'labels'.*did you mean 'label'"),
         ({"options": {"image_column": "picture"}}, "no column 'picture'"),

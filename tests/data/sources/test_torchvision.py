@@ -47,7 +47,7 @@ def test_fashion_mnist(fashion: DataConfig, monkeypatch: pytest.MonkeyPatch) -> 
     samples = pa.Table.from_batches(source.sample_batches())
     assert samples["sample_id"].to_pylist() == list(range(9))
     assert samples["label"].to_pylist() == LABELS.tolist()
-    # As the tasks that decode get it.
+    # Pickled, as decoding tasks get the source.
     source = pickle.loads(pickle.dumps(source))
     assert [shard.num_rows for shard in source.shards("train")] == [4, 4, 1]
     assert np.array_equal(images(source, "train"), PIXELS[:, None])
@@ -96,7 +96,7 @@ def test_files_of_which_one_is_corrupt_and_one_gray(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"options": {}}, ConfigError, r"data\.options\.name: give the torchvision data set's class name"),
+        ({"options": {}}, ConfigError, r"data\.options\.name: null; set it to torchvision's class name of the set"),
         (
             {"options": {"name": "FashionMNST"}},
             ConfigError,
