@@ -1,4 +1,4 @@
-"""Model checkpoints of recording: stored by Ray Train, found and checked by us, read without unpickling code."""
+"""Model checkpoints of recording: Ray Train stores them; this module finds, checks and reads them without pickle."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from dualprune.training.loop import Trainer, bare
 logger = logging.getLogger(__name__)
 STATE = "state.pt"
 RECORD = "checkpoint.json"
-# Of records without a version, batches did not follow `dualprune.data.plan`.
+# In recordings without a version, batches did not follow `dualprune.data.plan`.
 VERSION = 2
 
 
 def checkpoint_name(epoch: int) -> str:
-    """Return a folder name for a checkpoint; unique, so that what a killed attempt left is never mixed into it."""
+    """Return a unique folder name for a checkpoint, so that files of a killed attempt are never mixed into it."""
     return f"{epoch_name(epoch)}.{uuid.uuid4().hex[:8]}"
 
 
@@ -37,7 +37,7 @@ def checkpoint_name(epoch: int) -> str:
 def written(trainer: Trainer, epoch: int, extra: Mapping[str, Any] | None = None) -> Iterator[Path]:
     """Yield a temporary folder that holds the trainer's state after `epoch`.
 
-    `extra` holds whatever else training goes on from: numbers, strings, arrays, and lists and mappings of those.
+    `extra` holds whatever else resuming needs: numbers, strings, arrays, and lists and mappings of those.
     """
     buffer = io.BytesIO()
     state = {
@@ -64,19 +64,19 @@ def newest_whole(folder: Location, epochs: set[int]) -> tuple[int, Location] | N
             continue
         if _read(place) is not None:
             return _epoch(place), place
-        logger.warning("checkpoint %s is damaged or incomplete and is passed over", place)
+        logger.warning("checkpoint %s is damaged or incomplete and is skipped", place)
     return None
 
 
 def newest_version(folder: Location) -> tuple[int, int] | None:
-    """Return epoch and version of the newest checkpoint that was finished, or None where there is none."""
+    """Return epoch and version of the newest finished checkpoint, or None where there is none."""
     places = [place / RECORD for place in folder.children() if place.name.startswith("epoch=")]
     records = [place.read_json() for place in places if place.exists()]
     return max(((record["epoch"], record.get("version", 1)) for record in records), default=None)
 
 
 def restore(trainer: Trainer, place: Location) -> dict[str, Any]:
-    """Load a checkpoint into the trainer and return what was stored as `extra`; empty in those of older versions."""
+    """Load a checkpoint into the trainer and return what was stored as `extra`; empty if an older version wrote it."""
     content = _read(place)
     assert content is not None, f"checkpoint {place} changed since it was chosen"
     state: dict[str, Any] = torch.load(io.BytesIO(content), map_location=trainer.device, weights_only=True)

@@ -1,4 +1,4 @@
-"""The few collective operations that training needs; each does the right thing in a single process, too."""
+"""The few collective operations that training needs; each also works in a single process."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def gather_objects(value: Any) -> list[Any]:
 
 
 def gather_rows(values: torch.Tensor) -> torch.Tensor:
-    """Return every rank's values [m], by rank, one after the other, on every rank; each rank may have another m."""
+    """Return every rank's values [m], concatenated by rank, on every rank; m may differ between ranks."""
     if world_size() == 1:
         return values
     length = torch.tensor([len(values)], device=values.device)
@@ -63,7 +63,7 @@ def from_rank_zero(value: Any) -> Any:
 
 
 def share_buffers(module: nn.Module) -> None:
-    """Bring rank 0's buffers, such as the running means of batch normalisation, to every rank."""
+    """Copy rank 0's buffers, such as the running means of batch normalisation, to every rank."""
     if world_size() > 1:
         for buffer in module.buffers():
             dist.broadcast(buffer, src=0)
@@ -77,7 +77,7 @@ def owned_buckets(index: SampleIndex) -> range:
 def send_to_owners(
     positions: torch.Tensor, values: torch.Tensor, index: SampleIndex
 ) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Bring the values of every sample to the rank that owns its bucket: one all-to-all.
+    """Send the values of every sample to the rank that owns its bucket: one all-to-all.
 
     Takes positions int64 [m] and values float32 [columns, m] of the samples that this rank saw; returns, for each
     bucket that this rank owns, the positions [n] and values [columns, n] that any rank saw.

@@ -1,4 +1,4 @@
-"""The values of the last epoch, where a statistic compares each epoch with the one before (`Statistic.combine`)."""
+"""The last epoch's values, for statistics that compare each epoch with the previous one (`Statistic.combine`)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ class LastEpoch:
         self._before: dict[tuple[str, int], tuple[NDArray[np.float32], NDArray[np.bool_]]] = {}
 
     def combine(self, bucket: int, values: dict[str, NDArray[np.float32]], seen: NDArray[np.bool_]) -> None:
-        """Replace the values of each statistic by what it makes of them and the epoch before.
+        """Replace the values of each statistic by what `combine` returns for them and the previous epoch's.
 
-        float32 [n], NaN for samples that were not seen in both; a statistic of which no epoch came before is removed.
+        The result is float32 [n], NaN for samples that were not seen in both. Statistics without a previous epoch are
+        removed.
         """
         for statistic in self.statistics:
             now = values.pop(statistic.name)
@@ -43,7 +44,7 @@ class LastEpoch:
         return state
 
     def load_state_dict(self, bucket: int, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned after the last committed epoch."""
+        """Continue from what `state_dict` returned after the last committed epoch."""
         for statistic in self.statistics:
             own = below(state, statistic.name)
             self._before[statistic.name, bucket] = (own["values"], own["seen"])

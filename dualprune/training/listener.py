@@ -1,4 +1,4 @@
-"""What follows recording epoch by epoch: running scores, a rule that stops."""
+"""The contract of listeners, which follow recording epoch by epoch: running scores, or a rule that stops."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from numpy.typing import NDArray
 
 
 class EpochListener(ABC):
-    """Is shown every epoch of the buckets that this rank owns.
+    """Receives every epoch of the buckets that this rank owns.
 
-    Where it reads stored statistics alone, a resumed recording shows it the earlier epochs anew, from the store. Where
-    it reads one that is not stored, it goes on from its state, so it must define `state_dict` and `load_state_dict`.
+    If it reads stored statistics alone, a resumed recording passes it the earlier epochs again, from the store. If it
+    reads one that is not stored, it continues from its state, so it must define `state_dict` and `load_state_dict`.
     """
 
-    # Whose state it is, where there are several listeners.
+    # Identifies the listener's state among those of several listeners.
     name: str = "listener"
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """Names of the statistics that it is shown."""
+        """Names of the statistics that it receives."""
         return ()
 
     @abstractmethod
@@ -32,11 +32,11 @@ class EpochListener(ABC):
         """Take an epoch of a bucket, in the thread that writes it while the next epoch trains.
 
         `values` holds [n], or [n, width], per statistic that has values in this epoch, in position order, NaN where a
-        sample has none; `seen` bool [n] says which samples came.
+        sample has none; `seen` bool [n] says which samples were recorded.
         """
 
-    def committed(self, epoch: int) -> None:  # noqa: B027 - nothing to do is usual
-        """Learn that an epoch counts. Called on every rank alike, in order, so that collectives may be used."""
+    def committed(self, epoch: int) -> None:  # noqa: B027 - most listeners need not override it
+        """Note that an epoch is committed. Every rank calls it, in order, so collectives may be used."""
 
     def prompt(self, epoch: int) -> bool:
         """Return whether `epoch` must be committed before the next one trains; the same on every rank."""
@@ -48,9 +48,9 @@ class EpochListener(ABC):
         return None
 
     def state_dict(self, bucket: int) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs to go on with a bucket: arrays, numbers and strings by name."""
+        """Return all that `load_state_dict` needs to continue with a bucket: arrays, numbers and strings by name."""
         return {}
 
     def load_state_dict(self, bucket: int, state: Mapping[str, Any]) -> None:
-        """Go on with a bucket from what `state_dict` returned after the last committed epoch."""
+        """Continue with a bucket from what `state_dict` returned after the last committed epoch."""
         raise NotImplementedError(f"{type(self).__name__} reads statistics that are not stored and has no state")

@@ -1,4 +1,4 @@
-"""The training loop of one worker: a model, a loader and a recipe in, a trained model out. Knows no Ray."""
+"""The training loop of one worker: it trains a model with a loader and a recipe. Knows no Ray."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class StepObserver(Protocol):
     """Sees each step's outputs; `EpochRecorder.record` is one."""
 
     def __call__(self, positions: torch.Tensor, forward: Forward) -> None:
-        """Take positions [b] and outputs of b samples."""
+        """Take the positions [b] and outputs of b samples."""
         ...
 
 
 @dataclass(frozen=True)
 class EpochResult:
-    """Means over the samples of an epoch in the training pass, whatever their weights."""
+    """Means over the samples of an epoch in the training pass, not weighted."""
 
     loss: float
     accuracy: float
@@ -38,7 +38,7 @@ class EpochResult:
 class Trainer:
     """A model with its optimizer and learning-rate schedule.
 
-    The schedule is `total_steps` long, however many of them are trained: recording stops early on the full cosine.
+    The schedule is `total_steps` long even if fewer are trained: recording stops early on the full cosine.
 
     Args:
         model: takes inputs and returns logits; alone, or inside DistributedDataParallel.
@@ -47,7 +47,7 @@ class Trainer:
         device: where the model and the batches are.
         warmup_steps: steps at the beginning over which the learning rate rises.
         epoch_steps: steps that an epoch takes on the schedule; None: as many as its plan has. An epoch whose plan
-            leaves samples out takes its full part of the schedule in fewer steps.
+        leaves samples out advances by its full part of the schedule in fewer steps.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Trainer:
                 logits.float(), batch.targets, reduction="none", label_smoothing=self.recipe.label_smoothing
             )
             self.optimizer.zero_grad(set_to_none=True)
-            # DDP averages over ranks: this makes it the mean over the step's samples, however they are spread.
+            # DDP averages over ranks; this factor makes it the mean over the step's samples, however ranks divide them.
             total = (losses * batch.weights).sum() * (num_ranks / batch.num_global)
             total.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
@@ -114,9 +114,9 @@ class Trainer:
 
     @torch.no_grad()
     def forward(self, batches: Iterable[Batch], observe: StepObserver) -> None:
-        """Show each batch to the model as it is in evaluation, and its outputs to `observe`; nothing is learned.
+        """Forward each batch in evaluation mode and pass the outputs to `observe`, without training.
 
-        Every rank calls it, each with as many batches as it has.
+        Every rank calls it, with any number of batches.
         """
         # Not through DDP, which would wait for the other ranks at every batch.
         model = bare(self.model)
@@ -129,7 +129,7 @@ class Trainer:
             observe(batch.positions, Forward(logits=logits, targets=batch.targets))
 
     def accuracy(self, batches: Iterable[Batch], shared: bool) -> float:
-        """Return the share of right answers; with `shared`, over the batches of all ranks."""
+        """Return the share of right predictions; with `shared`, over the batches of all ranks."""
         totals = torch.zeros(2, device=self.device, dtype=torch.float64)
 
         def count(positions: torch.Tensor, forward: Forward) -> None:

@@ -1,4 +1,4 @@
-"""The plans of a training, epoch by epoch: of the whole set or a subset, or of what a curriculum chooses of it."""
+"""The plans of a training, epoch by epoch: for the whole set or a subset, or for what a curriculum chooses of it."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from dualprune.training import collectives
 from dualprune.training.curricula import Curriculum, Facts
 from dualprune.training.loop import Trainer
 
-# What `Curriculum.update` is told of a sample that no step trained.
+# The step that `Curriculum.update` gets for a sample that no step trained.
 REFRESHED, NOT_SEEN = -1, -2
 REFRESH_BATCH = 512
 
 
 class Plans:
-    """Makes the plan of each epoch; with a curriculum, also shows it what happened. Every rank calls it alike.
+    """Makes the plan of each epoch, and passes what happened to the curriculum, if any. Every rank calls it alike.
 
     Args:
         arrangement: of the training set.
         batch_size: samples per step over all ranks.
-        subset: what of the set is trained on; None: all of it.
-        curriculum: chooses of the subset; None: all of it in every epoch.
+        subset: the part of the set to train on; None: all of it.
+        curriculum: chooses from the subset; None: every epoch trains on all of it.
         ranks: this rank, and how many there are.
     """
 
@@ -66,13 +66,13 @@ class Plans:
     def observe(self, positions: torch.Tensor, forward: Forward) -> None:
         """Keep what the curriculum reads of a step: positions int64 [b] (-1 for padding) and its outputs."""
         if self._statistics:
-            # A copy: it may be a piece of a larger tensor, which would stay in memory.
+            # A copy: a view would keep the larger tensor in memory.
             self._positions.append(positions.clone())
             values = [statistic.compute(forward).float() for statistic in self._statistics]
             self._values.append(torch.stack(values))
 
     def end_epoch(self, plan: EpochPlan, trainer: Trainer, loader: Loader) -> None:
-        """Forward what the plan wants to see again, and show the epoch to the curriculum."""
+        """Forward the samples that the plan refreshes, and pass the epoch to the curriculum."""
         if self._curriculum is None:
             return
         num_steps = len(self._positions)
@@ -90,7 +90,7 @@ class Plans:
         return {} if self._curriculum is None else self._curriculum.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from the state after an epoch."""
+        """Continue from the state after an epoch."""
         if self._curriculum is not None:
             self._curriculum.load_state_dict(state)
 
@@ -128,8 +128,8 @@ def make_curriculum(config: CurriculumConfig, facts: Facts, max_bytes: int) -> C
     """Return the curriculum that the configuration names, ready to plan; None where it names none.
 
     Raises:
-        ConfigError: it is not registered, has no such options, reads a statistic that it cannot be shown, or each
-            worker would hold more than `max_bytes` of what it reads.
+        ConfigError: it is not registered, has no such options, reads a statistic that curricula cannot read, or each
+        worker would hold more than `max_bytes` of what it reads.
     """
     if config.name is None:
         return None
@@ -138,14 +138,15 @@ def make_curriculum(config: CurriculumConfig, facts: Facts, max_bytes: int) -> C
         statistic = STATISTICS[name]
         if statistic.width != 1 or statistic.combines():
             raise ConfigError(
-                f"train.curriculum.name: {config.name!r} reads {name!r}, which is not one number of one epoch; "
-                "a curriculum can only be shown those"
+                f"train.curriculum.name: {config.name!r} reads {name!r}; a curriculum can only read statistics with "
+                "one number per sample that do not compare epochs. Use another curriculum"
             )
     held = 4 * facts.num_samples * len(curriculum.reads)
     if held > max_bytes:
         raise ConfigError(
             f"record.max_state_bytes: each worker would hold {held:,} bytes of what {config.name!r} reads "
-            f"({', '.join(curriculum.reads)}), and may hold {max_bytes:,}; raise the limit, or use another curriculum"
+            f"({', '.join(curriculum.reads)}), but at most {max_bytes:,} are allowed; raise the limit, or use another "
+            "curriculum"
         )
     curriculum.start(facts)
     return curriculum

@@ -1,4 +1,4 @@
-"""What a process sets before it trains: its threads and number formats."""
+"""Settings of a process that trains: its threads and number formats."""
 
 from __future__ import annotations
 

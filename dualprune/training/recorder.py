@@ -1,8 +1,8 @@
-"""Records statistics while training: each step's positions and outputs in, committed epochs out.
+"""Records statistics while training: it takes each step's positions and outputs, and commits epochs.
 
-A step costs a few kernels on the device and no synchronisation. At the end of an epoch the values travel to the owners
-of their buckets. Each owner writes its files, and shows the epoch to the listeners, in a background thread while the
-next epoch trains.
+A step costs a few kernels on the device and no synchronisation. At the end of an epoch the values are sent to the
+owners of their buckets. Each owner writes its files and passes the epoch to the listeners, in a background thread,
+while the next epoch trains.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ LAST_EPOCH = "last_epoch"
 
 
 class EpochBuffer:
-    """What one rank saw in one epoch, held on the device.
+    """The values that one rank computed in one epoch, on the device.
 
-    It is made for `capacity` rows and grows where more come; rows are added in place, without a look at their values.
+    It is allocated for `capacity` rows and grows if there are more; rows are added in place, with no read of their
+    values.
     """
 
     def __init__(self, num_columns: int, capacity: int, device: torch.device) -> None:
@@ -53,7 +54,7 @@ class EpochBuffer:
         self._used = end
 
     def take(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return positions [m] and values [columns, m] without padding, and start anew."""
+        """Return positions [m] and values [columns, m] without padding, and empty the buffer."""
         positions, values = self._positions[: self._used], self._values[:, : self._used]
         self._used = 0
         real = positions >= 0
@@ -61,7 +62,7 @@ class EpochBuffer:
 
 
 class Written(NamedTuple):
-    """What a rank has written of an epoch."""
+    """The part of an epoch that a rank has written."""
 
     files: list[FileRecord]
     state: list[FileRecord]
@@ -71,7 +72,7 @@ class EpochRecorder:
     """One rank's part in recording. Every method is called by every rank alike.
 
     `statistics` are computed in each step; the writer's columns are those of them that are stored. `commit_s` is the
-    number of seconds for which the last commit held this rank up: the wait for all ranks' files, and the record.
+    number of seconds by which the last commit delayed this rank: the wait for all ranks' files, and the record.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class EpochRecorder:
         self._statistics = list(statistics)
         self._widths = [statistic.num_values(writer.index.num_classes) for statistic in statistics]
         self._last = LastEpoch(statistics)
-        # Those that cannot be shown the earlier epochs again.
+        # Listeners that cannot get the earlier epochs again.
         self._stateful = [listener for listener in listeners if not set(listener.reads) <= set(stored)]
         if max_state_bytes is not None:
             self._check_bytes(max_state_bytes)
@@ -102,7 +103,7 @@ class EpochRecorder:
 
     @property
     def needs_state(self) -> bool:
-        """Whether recording can only resume after an epoch whose state is kept, beside its checkpoint."""
+        """Whether recording can only resume after an epoch whose state was kept with its checkpoint."""
         return bool(self._last.statistics or self._stateful)
 
     @property
@@ -115,7 +116,7 @@ class EpochRecorder:
         return any(listener.prompt(epoch) for listener in self._listeners)
 
     def resume(self, store: DynamicsStore, epoch: int) -> None:
-        """Bring everything up to just before `epoch`: from its state, or from the store, in the background."""
+        """Restore the situation before `epoch`: from the kept state, or from the store, in the background."""
         if epoch > 0 and self.needs_state:
             for bucket in collectives.owned_buckets(self._writer.index):
                 state = read_state(self._writer.location, epoch - 1, _state_name(bucket))
@@ -147,8 +148,8 @@ class EpochRecorder:
     def end_epoch(self, epoch: int, *, keep_state: bool = False) -> None:
         """Send the epoch's values to their owners, start writing them, and commit the epoch before.
 
-        With `keep_state`, recording can resume after this epoch: it gets a model checkpoint, too. An epoch that a
-        listener wants promptly is committed before this returns.
+        With `keep_state`, recording can resume after this epoch, which gets a model checkpoint, too. An epoch that a
+        listener needs promptly is committed before this returns.
         """
         self.commit()
         parts = collectives.send_to_owners(*self._buffer.take(), self._writer.index)
@@ -162,7 +163,7 @@ class EpochRecorder:
         self._pool.shutdown()
 
     def commit(self) -> None:
-        """Wait for the last epoch's files, if they are not committed, commit them, and tell the listeners."""
+        """Wait for the last epoch's files, if they are not committed, commit them, and notify the listeners."""
         for epoch, job in self._replayed:
             job.result()
             self._tell(epoch)
@@ -228,7 +229,7 @@ class EpochRecorder:
             listener.update(epoch, bucket, {name: values[name] for name in listener.reads if name in values}, seen)
 
     def _check_bytes(self, limit: int) -> None:
-        """Raise a ConfigError where what a rank holds beside the store is more than it may be."""
+        """Raise a ConfigError where a rank would hold more beside the store than the limit."""
         index = self._writer.index
         rows = len(range(0, index.num_buckets, collectives.world_size())) * index.bucket_rows
         held = {
@@ -244,7 +245,7 @@ class EpochRecorder:
             parts = ", ".join(f"{name} {number:,}" for name, number in held.items())
             raise ConfigError(
                 f"record.max_state_bytes: a worker would hold {sum(held.values()):,} bytes beside the store ({parts}), "
-                f"and may hold {limit:,}; record on more workers, leave the statistic out, or raise the limit"
+                f"but at most {limit:,} are allowed; record on more workers, remove the statistic, or raise the limit"
             )
 
 

@@ -1,6 +1,6 @@
-"""A training from scratch on a part of the training set, epoch by epoch, and the accuracy that it comes to.
+"""A training from scratch on a part of the training set, epoch by epoch, and the accuracy that it reaches.
 
-Knows no Ray: whoever has a device and the resident data can run one, alone or as a rank of several.
+Knows no Ray: it runs wherever there are a device and the resident data, alone or as one of several ranks.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ TEST_BATCH = 512
 
 
 def batch_size_for(config: Config, ratio: float) -> int:
-    """Return the batch size of a training on the set pruned at `ratio`."""
+    """Return the batch size of a training on the set that is pruned at `ratio`."""
     size = config.evaluate.batch_size
     if size == "paper":
         divisor = 4 if ratio >= 0.9 else 2 if ratio >= 0.8 else 1
@@ -76,7 +76,9 @@ class ScratchTraining:
         self._config, self._facts, self._device = config, facts, device
         (self._rank, self._num_ranks), self._shared = ranks, wrap is not None
         if positions is not None and not split.usable[positions].any():
-            raise DataError("there is no sample to train on: none of the subset's images can be decoded")
+            raise DataError(
+                "there is no sample to train on: none of the subset's images can be decoded; repair the images"
+            )
         batch_size = batch_size_for(config, ratio)
         choice = None if positions is None else Subset(positions, facts.num_train)
         arrangement = Scatter(facts.num_train, config.scaling.partitions, seed)
@@ -124,7 +126,7 @@ class ScratchTraining:
         return min(1.0, self._trainer.step / self.num_steps)
 
     def train_epoch(self) -> None:
-        """Train one epoch of the subset, or what is left of the steps."""
+        """Train one epoch of the subset, or the remaining steps if they are fewer."""
         started = time.monotonic()
         plan = self._plans.of_epoch(self.epoch)
         self._trainer.train_epoch(self._loader, self.epoch, plan, self._plans.observe)
@@ -133,12 +135,12 @@ class ScratchTraining:
         self.seconds += time.monotonic() - started
 
     def train(self) -> None:
-        """Train all that is left."""
+        """Train all remaining steps."""
         while not self.finished:
             self.train_epoch()
 
     def accuracy(self, split: ResidentSplit, positions: np.ndarray | None = None) -> float:
-        """Return the share of right answers on a split, or on some positions of it, over all ranks."""
+        """Return the share of right predictions on a split, or on some positions of it, over all ranks."""
         tested = split.positions if positions is None else positions
         loader = self._loader_of(split, 0)
         mine = tested[self._rank :: self._num_ranks]

@@ -1,4 +1,4 @@
-"""Curricula, one file each, and what a curriculum is: it chooses what each epoch trains on, from what it has seen."""
+"""Curricula, one file each, and their contract: a curriculum chooses what each epoch trains on, from earlier epochs."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ class Facts:
 class Curriculum(Plugin, ABC):
     """Chooses the samples of each epoch, their weights and a factor for the learning rate.
 
-    It stands whole on every rank, is shown the same values there, and must decide the same. It chooses samples; it
-    never makes batches.
+    Every rank holds all of it, passes it the same values, and must get the same decisions. It chooses samples; it never
+    makes batches.
     """
 
-    # Names of the statistics that `update` is shown: of width 1, without `combine`.
+    # Names of the statistics that are passed to `update`: of width 1, without `combine`.
     reads: ClassVar[tuple[str, ...]] = ()
 
     def start(self, facts: Facts) -> None:
-        """Make ready for a training; called once, before anything else.
+        """Prepare for a training; called once, before anything else.
 
         Afterwards `self.facts` are the facts, and `self.salt` is the salt of the curriculum's own stream of noise, for
         `dualprune.core.hashing.salted`.
@@ -64,7 +64,7 @@ class Curriculum(Plugin, ABC):
     def update(
         self, epoch: int, bucket: int, values: Mapping[str, NDArray[np.float32]], step: NDArray[np.int64]
     ) -> None:
-        """Take what an epoch showed of a bucket's n samples; called for every bucket, in order, after the epoch.
+        """Take an epoch's values of a bucket's n samples; called for every bucket, in order, after the epoch.
 
         `values` holds float32 [n] for each name in `reads`. `step` int64 [n] is the step that trained the sample: -1
         where it was forwarded by `Choice.refresh` after the last step, -2 where it was not forwarded at all (its value
@@ -72,11 +72,11 @@ class Curriculum(Plugin, ABC):
         """
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs to go on: arrays, numbers and strings by name."""
+        """Return all that `load_state_dict` needs to continue: arrays, numbers and strings by name."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from what `state_dict` returned after the last epoch; `start` was called before."""
+        """Continue from what `state_dict` returned after the last epoch; `start` was called before."""
 
 
 CURRICULA: Registry[type[Curriculum]] = Registry("curriculum", "dualprune.training.curricula", "dualprune.curricula")

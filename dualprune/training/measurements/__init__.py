@@ -1,4 +1,4 @@
-"""Measurements, one file each, and what a measurement is: numbers or vectors taken once per sample, after recording.
+"""Measurements, one file each, and their contract: numbers or vectors taken once per sample, after recording.
 
 The result is a column of the run, which scores read by the measurement's name.
 """
@@ -45,22 +45,21 @@ class TrainedModel:
         return found
 
     def features(self, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what the last layer sees of inputs [b, …], float [b, d]."""
+        """Return the input of the last layer for inputs [b, …], float [b, d]."""
         return self.plugin.features(self.module, inputs)
 
 
 class Measurement(Plugin, ABC):
-    """What is measured once per sample: the mean over the models of `measure`.
+    """What is measured once per sample: the mean of `measure` over the models.
 
-    Define `measure`, in a file that imports torch inside it. It runs without gradient, on samples as they are, without
-    augmentation, a task per bucket.
+    Define `measure`, and import torch inside it. It runs without gradient, on unaugmented samples, a task per bucket.
     """
 
     # Whether the results depend on the recorded model, and not on the samples alone.
     reads_model: ClassVar[bool] = True
 
     def models(self, recorded: Recorded) -> Iterator[TrainedModel | None]:
-        """Yield the models to measure with, one after the other; by default the recorded one, as its recording ended.
+        """Yield the models to measure with, by default the recorded one, as its recording ended.
 
         None stands for no model, where `reads_model` is False. A RunError where no checkpoint is kept.
         """
@@ -82,12 +81,12 @@ class Measurement(Plugin, ABC):
         yield TrainedModel(plugin, module.eval())
 
     def prepare(self, model: TrainedModel | None, batches: Iterator[Batch]) -> Any:
-        """Return what `measure` needs to know of all training samples, small and picklable; called once, before it."""
+        """Return what `measure` needs to know about all samples, small and picklable; called once, before it."""
         return None
 
     @classmethod
     def prepares(cls) -> bool:
-        """Whether it has `prepare`, which reads all training samples once more."""
+        """Whether it has `prepare`, which takes a pass over all training samples."""
         return cls.prepare is not Measurement.prepare
 
     @abstractmethod

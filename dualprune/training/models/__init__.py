@@ -1,4 +1,4 @@
-"""Models, one file each, and what a model is. Listing them needs no torch: a file imports it inside its methods."""
+"""Models, one file each, and their contract. Listing them needs no torch: each file imports it inside its methods."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Model(Plugin, ABC):
 
     @abstractmethod
     def features(self, module: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-        """Return what the module's last layer sees of inputs [b, *sample_shape], float [b, d]."""
+        """Return the input of the module's last layer for inputs [b, *sample_shape], float [b, d]."""
 
 
 MODELS: Registry[type[Model]] = Registry("model", "dualprune.training.models", "dualprune.models")
 
 
 def make_model(config: ModelConfig) -> Model:
-    """Return the model that the configuration names; a ConfigError where there is none, or it has no such options."""
+    """Return the model that the configuration names; a ConfigError for an unknown model or option."""
     family, mark, member = config.name.partition("/")
     kind = MODELS[family]
     if bool(mark) != kind.family:

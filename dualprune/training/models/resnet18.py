@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @MODELS.register("resnet18")
 class ResNet18(Model):
-    """ResNet-18 in its form for 32×32 images: a 3×3 stem of stride 1 and no pooling behind it."""
+    """ResNet-18 for 32×32 images: a 3×3 stem of stride 1 without pooling."""
 
     class Options(Section):
         """Options of resnet18."""

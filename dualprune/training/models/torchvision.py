@@ -1,4 +1,4 @@
-"""The classification models of torchvision, by their name there."""
+"""The classification models of torchvision, by torchvision's names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @MODELS.register("torchvision")
 class TorchvisionModel(Model):
-    """A classification model of torchvision by its name there, such as torchvision/resnet50."""
+    """A classification model of torchvision by torchvision's name, such as torchvision/resnet50."""
 
     family = True
 
@@ -50,7 +50,7 @@ class TorchvisionModel(Model):
         from torch import nn
 
         seen: list[torch.Tensor] = []
-        # Architectures differ in all but this: a linear layer comes last.
+        # All architectures end with a linear layer; nothing else is common to them.
         last = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
         hook = last.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
         try:
