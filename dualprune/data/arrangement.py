@@ -77,7 +77,7 @@ class Scatter:
 
 
 class Bijection:
-    """A seeded bijection of 0 … n-1, computed value by value: a Feistel network, repeated until the value is in range."""
+    """A seeded bijection of 0 … n-1, computed value by value: a Feistel network, repeated until it is in range."""
 
     def __init__(self, size: int, salt: np.uint64) -> None:
         self.size = size

@@ -94,7 +94,7 @@ class Statistic(Plugin, ABC):
     """What is computed per sample and epoch.
 
     Define `compute`, and import torch inside it. `low` and `high` bound the values: a value outside was recorded or
-    copied wrongly. A width of "classes" means one value per class. If the previous epoch matters, also define `combine`:
+    copied wrongly. A width of "classes" means one value per class. If the last epoch matters, also define `combine`:
     then its result, one number, is stored, and `first_epoch` is 1.
     """
 
