@@ -128,7 +128,7 @@ def check_shared_out(num_partitions: int, num_workers: int) -> None:
     """Raise a ConfigError where there are fewer partitions than workers."""
     if num_workers > num_partitions:
         raise ConfigError(
-            f"config.scaling.partitions: {num_partitions} cannot be shared out over {num_workers} workers; use no more "
+            f"config.scaling.partitions: {num_partitions} cannot be divided among {num_workers} workers; use no more "
             "workers than partitions"
         )
 

@@ -43,7 +43,7 @@ class Accumulator(ABC):
         return {}
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that `load_state_dict` needs to continue; by default, every array or number it has."""
+        """Return all that `load_state_dict` needs to continue; by default, each array or number it has."""
         return {name: value for name, value in vars(self).items() if isinstance(value, np.ndarray | int | float)}
 
     def load_state_dict(self, state: State) -> None:
