@@ -13,6 +13,10 @@ class ConfigError(UserError):
     """A configuration key or value is wrong."""
 
 
+class MissingPluginError(ConfigError):
+    """A configuration names a plug-in that is not installed here."""
+
+
 class DataError(UserError):
     """The training data or the recorded statistics are wrong."""
 

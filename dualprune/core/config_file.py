@@ -16,7 +16,7 @@ from dualprune.core.identity import with_baseline
 from dualprune.core.problems import messages
 from dualprune.core.storage import Location
 from dualprune.core.yaml_file import parse_yaml
-from dualprune.errors import ConfigError
+from dualprune.errors import ConfigError, MissingPluginError
 
 
 def load_config(place: str | os.PathLike[str] | Location | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -55,7 +55,9 @@ def make_config(values: Mapping[str, Any]) -> Config:
     try:
         return Config.model_validate(translate(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(messages(error, Config))) from None
+        missing = any(isinstance(found.get("ctx", {}).get("error"), MissingPluginError) for found in error.errors())
+        kind = MissingPluginError if missing else ConfigError
+        raise kind("\n".join(messages(error, Config))) from None
 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:

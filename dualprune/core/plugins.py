@@ -100,7 +100,7 @@ def check(config: Config) -> None:
         try:
             plugin_class(choice.kind, choice.name)
         except ConfigError as error:
-            raise ConfigError(f"config.{choice.named_by}: {error}") from None
+            raise type(error)(f"config.{choice.named_by}: {error}") from None
         options_of(choice.kind, choice.name, choice.options, choice.key)
 
 

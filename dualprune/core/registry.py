@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, ClassVar, Generic, TypeVar
 
 from dualprune.core.section import Section
-from dualprune.errors import ConfigError
+from dualprune.errors import ConfigError, MissingPluginError
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -94,7 +94,9 @@ class Registry(Generic[T]):
                     f"{self.kind} {name!r} cannot be loaded: {self.broken[name]}; repair or uninstall the package"
                 )
             known = self.names()
-            raise ConfigError(f"unknown {self.kind} {name!r}; there are: {', '.join(known)}{nearest(name, known)}")
+            raise MissingPluginError(
+                f"unknown {self.kind} {name!r}; there are: {', '.join(known)}{nearest(name, known)}"
+            )
         return self._items[name]
 
     def _find(self, name: str) -> None:

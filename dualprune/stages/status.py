@@ -8,7 +8,7 @@ from typing import Any
 
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.errors import ConfigError, RunError, UserError
+from dualprune.errors import MissingPluginError, RunError, UserError
 from dualprune.stages.table import STAGES, Stage
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ def _config(run: RunDirectory) -> Config | None:
     """Return the stored configuration; None where there is none, or it names a plug-in that is not installed here."""
     try:
         return run.load_config() if run.has_config else None
-    except ConfigError as error:
+    except MissingPluginError as error:
         logger.warning("%s: its configuration cannot be used here, so only what is there is listed: %s", run, error)
         return None
 
