@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from dualprune.core.config import ModelConfig, TrainConfig
+from dualprune.core.sections import ModelConfig, TrainConfig
 from dualprune.data.arrangement import Scatter
 from dualprune.data.loader import Batch
 from dualprune.data.plan import EpochPlan

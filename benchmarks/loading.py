@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dualprune.core.config import ModelConfig, TrainConfig
+from dualprune.core.sections import ModelConfig, TrainConfig
 from dualprune.data.arrangement import Scatter
 from dualprune.data.choice import Subset
 from dualprune.data.plan import EpochPlan

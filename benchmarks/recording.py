@@ -21,8 +21,8 @@ from itertools import product
 import numpy as np
 import pyarrow as pa
 
-from dualprune.core.config import StableConfig
 from dualprune.core.run import RunDirectory
+from dualprune.core.sections import StableConfig
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter, lay_out

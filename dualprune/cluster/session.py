@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from dualprune.cluster import gauges
 from dualprune.cluster.train import num_workers
-from dualprune.core.config import ScalingConfig
+from dualprune.core.sections import ScalingConfig
 from dualprune.errors import UserError
 
 _LOCAL_ENVIRONMENT = {

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from dualprune.cluster.session import ensure_ray, user_errors
-from dualprune.core.config import ScalingConfig
+from dualprune.core.sections import ScalingConfig
 from dualprune.errors import RunError, UserError
 
 # For `light` work: enough tasks that no core idles at the end, few enough that starting them costs little.

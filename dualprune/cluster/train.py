@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dualprune.core.config import ScalingConfig
+from dualprune.core.sections import ScalingConfig
 from dualprune.core.storage import Location
 
 if TYPE_CHECKING:

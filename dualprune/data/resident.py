@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualprune.core.config import TrainConfig
+from dualprune.core.sections import TrainConfig
 from dualprune.data.augment import CropFlip
 from dualprune.data.facts import DataFacts, Part
 from dualprune.data.loader import Batch

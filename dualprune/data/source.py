@@ -11,11 +11,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dualprune.core.config import DataConfig
 from dualprune.core.hashing import hash_ids
 from dualprune.core.plugins import options_of
 from dualprune.core.registry import Plugin, Registry
 from dualprune.core.section import Section
+from dualprune.core.sections import DataConfig
 from dualprune.errors import DataError
 
 Split = Literal["train", "test"]

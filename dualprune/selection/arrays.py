@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from dualprune.core.config import SelectConfig
 from dualprune.core.plugins import make
+from dualprune.core.sections import SelectConfig
 from dualprune.errors import DataError
 from dualprune.selection.engine.counts import check_ratio
 from dualprune.selection.engine.drawing import Constraints, DrawRules, check_reads, draw_all

@@ -13,8 +13,8 @@ from typing import Any, TypedDict
 import numpy as np
 from numpy.typing import NDArray
 
-from dualprune.core.config import BalanceConfig, SelectConfig, StableConfig
 from dualprune.core.hashing import hash_ids
+from dualprune.core.sections import BalanceConfig, SelectConfig, StableConfig
 from dualprune.selection.arrays import draw
 from dualprune.selection.engine.drawing import DrawRules
 from dualprune.selection.sampler import SAMPLERS, Sampler

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dualprune.cluster.tasks import over_buckets
-from dualprune.core.config import Config, ScalingConfig, TrainConfig
+from dualprune.core.config import Config
 from dualprune.core.plugins import make
 from dualprune.core.run import RunDirectory
+from dualprune.core.sections import ScalingConfig, TrainConfig
 from dualprune.dynamics.columns import ColumnStore
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import DataError

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the name that everybody uses
 from torch import nn
 
-from dualprune.core.config import TrainConfig
+from dualprune.core.sections import TrainConfig
 from dualprune.data.loader import Batch, Loader
 from dualprune.data.plan import EpochPlan
 from dualprune.dynamics.statistics import Forward

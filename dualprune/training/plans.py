@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from dualprune.core.config import CurriculumConfig
 from dualprune.core.plugins import make
+from dualprune.core.sections import CurriculumConfig
 from dualprune.data.arrangement import Arrangement
 from dualprune.data.choice import Choice, Within
 from dualprune.data.loader import Loader

@@ -8,10 +8,11 @@ import pytest
 from pydantic import Field
 
 from dualprune.core.baseline import BASELINES
-from dualprune.core.config import Config, TrainConfig
+from dualprune.core.config import Config
 from dualprune.core.config_file import make_config
 from dualprune.core.identity import differences, inner_section, with_baseline
 from dualprune.core.section import Section
+from dualprune.core.sections import TrainConfig
 
 # What the baseline held when it was first written: keys may be added to it, no value may change.
 FIRST = json.loads(Path(__file__).with_name("baseline.json").read_text())

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dualprune.core.config import TrainConfig
+from dualprune.core.sections import TrainConfig
 from dualprune.data.arrangement import Scatter
 from dualprune.data.augment import CropFlip
 from dualprune.data.choice import Choice, Subset

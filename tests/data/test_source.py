@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from dualprune.core.config import DataConfig
+from dualprune.core.sections import DataConfig
 from dualprune.data.source import open_source
 from dualprune.errors import ConfigError
 

@@ -20,8 +20,9 @@ from rich.console import Console
 
 from dualprune.cli.compare import _ids, _plain
 from dualprune.cluster.jobs import Submission
-from dualprune.core.config import Config, DataConfig
+from dualprune.core.config import Config
 from dualprune.core.config_file import load_config, make_config
+from dualprune.core.sections import DataConfig
 from dualprune.core.storage import Location
 from dualprune.data.decoding import UndecodableError, open_image
 from dualprune.data.source import Shard, open_source

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dualprune import selection
-from dualprune.core.config import SelectConfig
+from dualprune.core.sections import SelectConfig
 
 WORD = (1 << 64) - 1
 RNG = np.random.default_rng(21)

@@ -10,9 +10,9 @@ import scipy.stats
 from numpy.typing import NDArray
 
 from dualprune import selection
-from dualprune.core.config import BalanceConfig, SelectConfig
 from dualprune.core.config_file import make_config
 from dualprune.core.plugins import make_sampler
+from dualprune.core.sections import BalanceConfig, SelectConfig
 from dualprune.errors import ConfigError, DataError
 from dualprune.selection.arrays import draw
 from dualprune.selection.engine.drawing import Constraints, DrawRules, Outcome, draw_all

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from dualprune import selection
-from dualprune.core.config import SelectConfig, StableConfig
+from dualprune.core.sections import SelectConfig, StableConfig
 from dualprune.selection.engine.drawing import DrawRules
 from dualprune.selection.samplers.beta import Beta
 from dualprune.selection.stability import Row, measured_select, movement, settled_at, snapshot, subsample

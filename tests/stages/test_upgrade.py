@@ -12,9 +12,10 @@ import pytest
 
 from dualprune.core import config as config_module
 from dualprune.core import config_file
-from dualprune.core.config import Config, TrainConfig
+from dualprune.core.config import Config
 from dualprune.core.config_file import load_config
 from dualprune.core.run import RunDirectory
+from dualprune.core.sections import TrainConfig
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.stages.pipeline import run_stages
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from dualprune.core.config import TrainConfig
+from dualprune.core.sections import TrainConfig
 from dualprune.data.arrangement import Scatter
 from dualprune.data.choice import Choice
 from dualprune.data.loader import Batch

@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from dualprune.core.config import ModelConfig
+from dualprune.core.sections import ModelConfig
 from dualprune.errors import ConfigError
 from dualprune.training.models import MODELS, make_model
 

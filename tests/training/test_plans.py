@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from dualprune.core.config import CurriculumConfig, TrainConfig
 from dualprune.core.config_file import make_config
+from dualprune.core.sections import CurriculumConfig, TrainConfig
 from dualprune.core.storage import Location
 from dualprune.data.arrangement import Scatter
 from dualprune.data.choice import Choice, Subset

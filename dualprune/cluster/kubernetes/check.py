@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from dualprune.cluster.kubernetes.capacity import Cluster, clusters
 from dualprune.cluster.kubernetes.manifests import build
-from dualprune.core.config import Config, ScalingConfig
+from dualprune.core.config import Config
+from dualprune.core.sections import ScalingConfig
 from dualprune.errors import UserError
 
 

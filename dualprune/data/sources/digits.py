@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from dualprune.core.config import DataConfig
 from dualprune.core.section import Section
+from dualprune.core.sections import DataConfig
 from dualprune.core.storage import fingerprint
 from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, even_shards, split_off_test
 from dualprune.errors import ConfigError

@@ -13,9 +13,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import Field
 
-from dualprune.core.config import DataConfig
 from dualprune.core.registry import nearest
 from dualprune.core.section import Section
+from dualprune.core.sections import DataConfig
 from dualprune.core.storage import Location, fingerprint
 from dualprune.data.decoding import UndecodableError, from_array, num_channels, open_image, pixels
 from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, split_off_test

@@ -12,9 +12,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import ConfigDict, Field
 
-from dualprune.core.config import DataConfig
 from dualprune.core.registry import nearest
 from dualprune.core.section import Section
+from dualprune.core.sections import DataConfig
 from dualprune.core.storage import fingerprint
 from dualprune.data.decoding import UndecodableError, num_channels, pixel_limit, pixels
 from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, even_shards

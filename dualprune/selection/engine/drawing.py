@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dualprune.core.config import BalanceConfig, SelectConfig
+from dualprune.core.sections import BalanceConfig, SelectConfig
 from dualprune.errors import ConfigError
 from dualprune.selection.engine.counts import some_kept
 from dualprune.selection.engine.quotas import group_quotas, minimums

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from dualprune.core.config import BalanceConfig
 from dualprune.core.registry import nearest
+from dualprune.core.sections import BalanceConfig
 from dualprune.errors import ConfigError
 
 Ints = NDArray[np.int64]

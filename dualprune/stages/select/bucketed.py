@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dualprune.cluster.tasks import over_buckets
-from dualprune.core.config import ScalingConfig
 from dualprune.core.run import RunDirectory
+from dualprune.core.sections import ScalingConfig
 from dualprune.dynamics.layout import bucket_name
 from dualprune.errors import DataError
 from dualprune.selection.rows import BLOCK_ROWS, Rows

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dualprune.cluster.tasks import over_buckets
-from dualprune.core.config import Config, ScalingConfig
+from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
+from dualprune.core.sections import ScalingConfig
 from dualprune.core.storage import Location
 from dualprune.data.source import Source
 from dualprune.dynamics.index import SampleIndex

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from dualprune.core.config import TuneConfig
+from dualprune.core.sections import TuneConfig
 from dualprune.stages.tune.trial_log import FINISHED, Record
 
 ACCURACY, LARGEST_RATIO, PARETO = "accuracy", "largest_ratio", "pareto"

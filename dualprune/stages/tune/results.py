@@ -15,8 +15,9 @@ from typing import Any
 import optuna
 import pyarrow as pa
 
-from dualprune.core.config import Config, TuneConfig
+from dualprune.core.config import Config
 from dualprune.core.config_file import dump_config
+from dualprune.core.sections import TuneConfig
 from dualprune.stages.tune.space import Space, config_at
 from dualprune.stages.tune.trial_log import FINISHED, Record
 

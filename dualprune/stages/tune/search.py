@@ -13,7 +13,8 @@ from ray.tune.search import SearchAlgorithm, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from dualprune.cluster.train import Workers
-from dualprune.core.config import Config, TuneConfig
+from dualprune.core.config import Config
+from dualprune.core.sections import TuneConfig
 from dualprune.errors import ConfigError
 from dualprune.stages.tune.objective import ACCURACY, METRIC, METRICS, PARETO, Objective
 from dualprune.stages.tune.space import Point, Space, grid_points, random_points

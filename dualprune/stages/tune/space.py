@@ -10,13 +10,14 @@ from typing import Any
 import numpy as np
 import optuna
 
-from dualprune.core.config import Config, EvaluateConfig, ScoreConfig, SelectConfig
+from dualprune.core.config import Config
 from dualprune.core.config_file import make_config
 from dualprune.core.families import FAMILIES
 from dualprune.core.flat_keys import put, space_keys
 from dualprune.core.plugins import make_score, plugin_class, registry
 from dualprune.core.registry import nearest
 from dualprune.core.section import Section
+from dualprune.core.sections import EvaluateConfig, ScoreConfig, SelectConfig
 from dualprune.errors import ConfigError
 
 # A dotted key of the configuration and its value, for each key of the space.

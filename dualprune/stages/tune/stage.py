@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dualprune.core.config import Config, EvaluateConfig
+from dualprune.core.config import Config
 from dualprune.core.migration import VERSION, upgraded
 from dualprune.core.run import RunDirectory
+from dualprune.core.sections import EvaluateConfig
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import RunError
 from dualprune.stages.record.stage import run_record

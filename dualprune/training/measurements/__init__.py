@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from dualprune.core.config import ModelConfig
 from dualprune.core.registry import Plugin, Registry
+from dualprune.core.sections import ModelConfig
 from dualprune.core.storage import Location
 
 if TYPE_CHECKING:

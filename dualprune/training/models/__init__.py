@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
-from dualprune.core.config import ModelConfig
 from dualprune.core.plugins import options_of
 from dualprune.core.registry import Plugin, Registry
 from dualprune.core.section import Section
+from dualprune.core.sections import ModelConfig
 from dualprune.errors import ConfigError
 
 if TYPE_CHECKING:

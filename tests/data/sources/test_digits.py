@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from dualprune.core.config import DataConfig
+from dualprune.core.sections import DataConfig
 from dualprune.data.source import open_source
 
 

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from dualprune.core.config import DataConfig
+from dualprune.core.sections import DataConfig
 from dualprune.data.source import open_source
 from dualprune.errors import ConfigError, DataError
 

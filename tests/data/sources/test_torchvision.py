@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from dualprune.core.config import DataConfig
+from dualprune.core.sections import DataConfig
 from dualprune.data.source import Source, open_source
 from dualprune.errors import ConfigError, DataError
 

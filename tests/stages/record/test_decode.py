@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from dualprune.core.config import DataConfig
+from dualprune.core.sections import DataConfig
 from dualprune.data.source import open_source
 from dualprune.errors import DataError
 from dualprune.stages.record.decode import ResidentData, load_resident
