@@ -1,4 +1,4 @@
-"""Checks that need the data: done before a stage spends hours on what cannot succeed."""
+"""Checks that need the data, made before a stage spends hours on a run that cannot succeed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dualprune.errors import ConfigError, DataError
 
 
 def check_before(stages: Collection[str], run: RunDirectory, config: Config) -> None:
-    """Raise a UserError where what the stages are to do cannot succeed, or would destroy what it reads."""
+    """Raise a UserError where the stages cannot succeed, or would destroy data that they read."""
     check_places(run, config)
     if "record" in stages and "evaluate" in stages:
         check_test_set(config)
@@ -24,7 +24,7 @@ def check_before(stages: Collection[str], run: RunDirectory, config: Config) -> 
 def check_places(run: RunDirectory, config: Config) -> None:
     """Raise a ConfigError where the run, its exports and the data lie inside each other.
 
-    Exports inside their own run, the default, are meant to.
+    Exports inside their own run are the default, and allowed.
     """
     from dualprune.stages.export import export_place
     from dualprune.stages.select.names import selection_names

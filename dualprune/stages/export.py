@@ -75,7 +75,7 @@ def _write(run: RunDirectory, config: Config, name: str, source: Source, place: 
 def _export_rows(config: Config, source: Source, kept: np.ndarray, inclusion: np.ndarray, place: Location) -> int:
     """Write the kept rows of a table source and return the number of files; none for another source.
 
-    A column `inclusion` joins the source's, unless it has one of that name.
+    A column `inclusion` is added, unless the source has one of that name.
     """
     shards = source.shards("train")
     if not shards or source.read_table(shards[0]) is None:
@@ -91,7 +91,7 @@ def _kept_of(shard: Shard, kept: np.ndarray) -> slice:
 
 
 def _grouped(shards: list[Shard], kept: np.ndarray, max_rows: int) -> list[list[Shard]]:
-    """Return runs of shards that keep at most `max_rows` rows together, or one shard where it alone keeps more."""
+    """Return groups of consecutive shards that keep at most `max_rows` rows, or one shard that keeps more."""
     groups: list[list[Shard]] = [[]]
     rows = 0
     for shard in shards:

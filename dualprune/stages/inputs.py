@@ -1,4 +1,4 @@
-"""The fingerprints of what each result is made from: what a stage enters with, and what `status` compares with.
+"""The fingerprints of each result's inputs: a stage enters with them, and `status` compares them.
 
 A result is outdated when the fingerprints in its manifest are no longer those that these functions return.
 """
@@ -21,9 +21,9 @@ def score_inputs(store: DynamicsStore, epochs: Sequence[int]) -> list[str]:
 
 
 def select_inputs(run: RunDirectory, score: str) -> list[str]:
-    """Return the fingerprint of the scores to select by; a RunError where they are not there.
+    """Return the fingerprint of the scores to select by; a RunError where they are missing.
 
-    The select stage adds those of its id files, which `status` does not read.
+    The select stage adds the fingerprints of its id files, which `status` does not read.
     """
     return [run.require(f"score.{score}", "score")["fingerprint"]]
 

@@ -46,7 +46,7 @@ class MeasureJob:
 def run_measure(run: RunDirectory, config: Config, *, force: bool = False) -> None:
     """Measure every training sample by each measurement that a configured score reads.
 
-    A crash costs the buckets that were under way. Columns that no measurement makes, such as imported ones, are left
+    A crash costs only the unfinished buckets. Columns that no measurement makes, such as imported ones, are left
     alone. A sample that cannot be decoded has NaN.
     """
     names = measurements_read(config)
@@ -93,8 +93,8 @@ def measure_bucket(job: MeasureJob, bucket: int) -> None:
             values[batch.positions.cpu().numpy() - start] = found
         if values is None:
             raise DataError(
-                f"{job.measurement.name}: no sample of positions {start} … {stop - 1} can be decoded; mend the images, "
-                "or record with fewer buckets (record.num_buckets)"
+                f"{job.measurement.name}: no sample of positions {start} … {stop - 1} can be decoded; repair the "
+                "images, or record with fewer buckets (record.num_buckets)"
             )
         total = values if total is None else total + values
     assert total is not None, f"measurement {job.measurement.name} has no model"
@@ -120,7 +120,7 @@ def _job(
 
 
 def _batches(job: MeasureJob, start: int, stop: int) -> Iterator[Batch]:
-    """Yield the samples of positions start … stop-1 that can be decoded, as they are, on the CPU."""
+    """Yield the samples of positions start … stop-1 that can be decoded, unaugmented, on the CPU."""
     import torch
 
     from dualprune.data.pixels import decode_shard
@@ -140,7 +140,7 @@ def _batches(job: MeasureJob, start: int, stop: int) -> Iterator[Batch]:
 
 
 def _look_at_pixels(source: Source, scaling: ScalingConfig) -> DataFacts:
-    """Decode the training set once, for what inputs are normalised by."""
+    """Decode the training set once, for the mean and deviation that inputs are normalised by."""
     from dualprune.data.pixels import data_facts
 
     work = partial(_count_pixels, source)
@@ -156,7 +156,7 @@ def _count_pixels(source: Source, number: int) -> dict[str, Any]:
 
 def _prepare_folder(columns: ColumnStore, name: str, fingerprint: str, force: bool) -> None:
     started = columns.location / name / STARTED
-    # Buckets that an interrupted run of the same settings finished are kept.
+    # Buckets that an interrupted run with the same settings finished are kept.
     if force or not started.exists() or started.read_json() != fingerprint:
         columns.discard(name)
         started.write_json(fingerprint)

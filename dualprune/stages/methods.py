@@ -10,7 +10,7 @@ from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB
 from dualprune.scores.score import ColumnScore, EpochScore, ScoreMethod
 
-# What a ColumnScore reads from the scores of another method.
+# The prefix of what a ColumnScore reads from another method's scores.
 SCORE = "score:"
 
 
@@ -23,7 +23,9 @@ def score_methods(config: Config) -> dict[str, ScoreMethod]:
 
     def add(name: str, path: tuple[str, ...]) -> None:
         if name in path:
-            raise ConfigError(f"score.methods: {' reads '.join([*path, name])}: a score cannot depend on itself")
+            raise ConfigError(
+                f"score.methods: {' reads '.join([*path, name])}, but a score cannot depend on itself; remove one"
+            )
         if name in methods:
             return
         method: ScoreMethod = make_score(config, name)
@@ -42,17 +44,17 @@ def scores_read(method: ScoreMethod) -> list[str]:
 
 
 def epoch_scores(methods: Mapping[str, ScoreMethod]) -> dict[str, EpochScore]:
-    """Return those of the methods that read recorded epochs."""
+    """Return the methods that read recorded epochs."""
     return {name: method for name, method in methods.items() if isinstance(method, EpochScore)}
 
 
 def column_scores(methods: Mapping[str, ScoreMethod]) -> dict[str, ColumnScore]:
-    """Return those of the methods that read columns."""
+    """Return the methods that read columns."""
     return {name: method for name, method in methods.items() if isinstance(method, ColumnScore)}
 
 
 def statistics_read(methods: Mapping[str, ScoreMethod]) -> tuple[str, ...]:
-    """Return the statistics that scoring by these methods reads; every score file has the mean of `target_prob`."""
+    """Return the statistics that scoring by these methods reads, with `target_prob` for every file's `mean_prob`."""
     return _union((TARGET_PROB,), *(method.reads for method in epoch_scores(methods).values()))
 
 

@@ -17,7 +17,7 @@ from dualprune.stages.table import pruning_stages, stage_named
 
 @dataclass(frozen=True)
 class PruneResult:
-    """What a pruned run has: the directory, the names of its selections, the comparison where it was made."""
+    """A pruned run: the directory, the names of its selections, and the comparison if it was made."""
 
     run: RunDirectory
     selections: list[str]
@@ -30,7 +30,7 @@ def prune(
     *,
     force: bool = False,
 ) -> PruneResult:
-    """Do all stages: record, score, select, export and, where `evaluate.enabled`, evaluate.
+    """Run all stages: record, score, select, export and, where `evaluate.enabled`, evaluate.
 
     `config` is a `Config`, nested plain values, or the path of a YAML file. `run` is the run directory; without it,
     `runs/NAME` after the YAML file's or the source's name. Stages that are done already are skipped.
@@ -44,7 +44,7 @@ def prune(
 
 
 def prune_run(run: RunDirectory, config: Config, *, force: bool = False) -> PruneResult:
-    """Do all stages that the configuration asks for on a run directory."""
+    """Run all stages that the configuration asks for on a run directory."""
     from dualprune.stages.select.names import selection_names
 
     run_stages(run, config, pruning_stages(config), force=force)
@@ -64,16 +64,16 @@ def run_stages(
     results = []
     with run.exclusive():
         if not run.has_config:
-            # The run directory alone is enough to go on after an interruption of the first stage.
+            # Stored first, so that the run directory alone is enough to continue after an interruption.
             run.save_config(config)
         for row in rows:
             results.append(row.function()(run, config, force=force, **options))
             if len(results) == 1:
-                # Not before: a directory that belongs to another configuration keeps its own.
+                # Not earlier: a directory that belongs to another configuration keeps its own.
                 run.save_config(config)
     return results
 
 
 def default_run(config: Location) -> str:
-    """Return the run directory of a configuration file that was given without one."""
+    """Return the run directory that follows from the name of a configuration file."""
     return f"runs/{config.name.rpartition('.')[0]}"

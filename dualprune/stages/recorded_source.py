@@ -11,18 +11,18 @@ from dualprune.errors import DataError
 def recorded_source(run: RunDirectory, config: Config) -> Source:
     """Return the source of a run; a DataError where its training data have changed since they were indexed.
 
-    Positions say which rows are kept: of other rows, or of rows in another order, other samples would be taken.
+    Positions identify the kept rows: with changed or reordered rows, they would name other samples.
     """
     source = open_source(config.data)
     if config.data.source == "imported":
-        # It stands for data that are elsewhere.
+        # This source has no data that could have changed.
         return source
     recorded = run.require("index", "record")["settings"]["source"]
     found = source.fingerprint()
     if found != recorded:
         raise DataError(
             f"the training data have changed since {run} recorded them (fingerprint {recorded} there, {found} now): "
-            "rows, their order, files or columns are others, and positions no longer name the same samples; put the "
-            "recorded data back, or record the new data into another run directory"
+            "rows, their order, files or columns differ, so positions no longer name the same samples; restore the "
+            "recorded data, or record the new data into another run directory"
         )
     return source

@@ -1,4 +1,4 @@
-"""Tells what a run directory holds: which stages are done, which are not, what they cost, and what comes next."""
+"""Reports the state of a run directory: which stages are done, which are not, what they cost, and what is next."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def next_stage(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> Stage | 
         stage = next((stage for stage in STAGES.values() if stage.owns(row["stage"])), None)
         if stage is None or row["state"] not in OPEN:
             continue
-        # A manifest of an earlier configuration does not count: no command would redo it now.
+        # A manifest of an earlier configuration does not count: no command would do that stage now.
         if config is None or row["stage"] in (stage.name, *stage.keys(config)):
             return stage
     return None
@@ -75,7 +75,7 @@ def is_outdated(run: RunDirectory, config: Config | None, stage: Stage, manifest
     try:
         now = stage.inputs(run, config, manifest)
     except (UserError, KeyError):
-        # What it was made from is gone: the result stands.
+        # Its inputs are gone, so the result stands.
         return False
     return now is not None and list(now) != manifest["inputs"][: len(now)]
 
@@ -87,7 +87,7 @@ def _shown(stage: Stage, config: Config | None, manifests: Mapping[str, Any]) ->
     if there or stage.families:
         asked = stage.keys(config) if config is not None and wanted else list(stage.families)
         return list(dict.fromkeys([*asked, *there]))
-    # What has not begun is one row; a stage that no configuration can ask for is none.
+    # A stage that has not begun is one row, unless no configuration can ask for it.
     return [stage.name] if wanted or stage.switch else []
 
 

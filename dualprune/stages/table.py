@@ -32,7 +32,7 @@ class Stage:
     `wanted(config)` tells whether `prune` runs it; `switch` is the configuration key that decides this, where there is
     one. `so_far(run, config)` returns figures of an unfinished run, and `inputs(run, config, manifest)` the
     fingerprints that a finished one would start from now, or None where they cannot be told. `families` are the first
-    parts of its keys where they differ from its name; `resume_flag` is what its command needs to go on.
+    parts of its keys where they differ from its name; `resume_flag` is the option with which its command continues.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Stage:
 
 
 def stage_named(name: str) -> Stage:
-    """Return a stage; a ConfigError names the nearest where there is none of that name."""
+    """Return a stage; where there is none of that name, a ConfigError suggests the nearest."""
     if name not in STAGES:
         from dualprune.core.registry import nearest
 
@@ -115,7 +115,7 @@ def _score_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[st
 
     store = DynamicsStore(run)
     limit = manifest["settings"].get("epochs") if config is None else config.score.epochs
-    # Dynamics may be deleted to save space: their scores stand.
+    # Dynamics may be deleted to save space; their scores stay valid.
     return score_inputs(store, store.epochs[:limit]) if store.epochs else None
 
 

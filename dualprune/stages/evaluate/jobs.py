@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 class Samples(Protocol):
-    """Which samples a job trains on; it travels to the worker, which asks for the positions there."""
+    """Which samples a job trains on; it is sent to the worker, which asks for the positions."""
 
     def positions(self, candidates: Positions) -> Positions:
         """Return the positions to train on, int64 [k], ascending, out of those in `candidates`, int64 [n]."""
@@ -55,13 +55,13 @@ class RandomSamples:
 
 @dataclass(frozen=True)
 class KeptSamples:
-    """What a selection of a run keeps."""
+    """The samples that a selection of a run keeps."""
 
     run: str
     selection: str
 
     def positions(self, candidates: Positions) -> Positions:
-        """Read them; the selection was drawn from all samples, so `candidates` are not asked."""
+        """Return the kept positions; the selection was drawn from all samples, so `candidates` are ignored."""
         del candidates
         kept = (RunDirectory(self.run).selection(self.selection) / "kept.parquet").read_table(["position"])
         return np.asarray(kept["position"])
@@ -72,7 +72,7 @@ class Job:
     """One training from scratch.
 
     Attributes:
-        subset: what the result is listed under.
+        subset: the name under which the result is listed.
         samples: which samples it trains on.
         config: the recipe: its `model`, `train` and `evaluate` (`epochs`, `batch_size`) count.
         ratio: the pruning ratio; None where it follows from how many samples are kept.
@@ -93,7 +93,7 @@ class Job:
 
     @property
     def work(self) -> float:
-        """About how long it trains, as a share of a training on the full set."""
+        """The approximate training time, as a share of a training on the full set."""
         return 1.0 if self.budget == "steps" else 1.0 - (self.ratio or 0.0)
 
 

@@ -1,4 +1,4 @@
-"""Which trainings a comparison is made of: the full set, random subsets and selections, each with every seed."""
+"""The trainings of a comparison: the full set, random subsets and selections, each with every seed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FULL, RANDOM = "full", "random"
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a comparison; `fingerprint` stands for what its subset was drawn from and for the recipe."""
+    """One training of a comparison; `fingerprint` identifies the scores of its subset and the recipe."""
 
     subset: str
     ratio: float
@@ -75,10 +75,13 @@ def plan_trainings(
         total = index["summary"]["samples"]
         full_budget = "epochs" if evaluate.steps is None else "steps"
         trainings = [
-            # By the same number of steps or epochs it is its own measure; only a fixed number is another.
+            # With as many steps or epochs as itself, the full set is the same training; only a fixed number differs.
             *(Training(FULL, 0.0, total, seed, full_budget, whole, "") for seed in range(evaluate.seeds)),
             *trainings,
         ]
     if not trainings:
-        raise RunError("there is nothing to evaluate: no selection, and evaluate.full and evaluate.random are off")
+        raise RunError(
+            "there is nothing to evaluate: no selection, and evaluate.full and evaluate.random are off; name "
+            "selections in evaluate.selections, or turn one of these on"
+        )
     return trainings

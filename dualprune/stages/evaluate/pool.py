@@ -56,7 +56,7 @@ class TrainingPool:
     def train(self, jobs: Sequence[tuple[Job, Location]], title: str) -> list[Row]:
         """Train the jobs whose file is missing, and return the rows of all of them, in order.
 
-        Each row is written to its job's file as soon as it is there, so that an interrupted list goes on.
+        Each row is written to its job's file as soon as the job ends, so that an interrupted list can continue.
         """
         todo = [(job, file) for job, file in jobs if not file.exists()]
         # The longest first: no worker is left alone with one at the end.
@@ -89,7 +89,7 @@ class TrainingPool:
                 try:
                     row = ray.get(ended)
                 except RayError as error:
-                    # After a failure the state of the process is unknown, and that of a GPU above all.
+                    # After a failure the state of the process is unknown, especially that of its GPU.
                     ray.kill(call.actor)
                     failures[call.number] += 1
                     what = "a worker that starts" if call.number is None else str(jobs[call.number])
@@ -105,35 +105,35 @@ class TrainingPool:
             self._abandon()
 
     def _start_workers(self, num_left: int) -> None:
-        """Have as many workers as the jobs that are left can use; one gets a job once it has started."""
+        """Start as many workers as the remaining jobs can use; each gets a job once it has started."""
         for _ in range(min(self._size, num_left) - len(self._idle) - len(self._calls)):
             actor = self._actor_class.remote()
             self._calls[actor.start.remote(self._context)] = _Call(actor, None)
 
     def _abandon(self) -> None:
-        """Give up the jobs that are still being trained, with their workers."""
+        """Abort the jobs that are still training, with their workers."""
         for ended, call in list(self._calls.items()):
             if call.number is not None:
                 ray.kill(call.actor)
                 del self._calls[ended]
 
     def _check(self, what: str, num_failures: int, error: RayError) -> None:
-        """Log a failure that may be repaired by a new worker; raise for any other."""
+        """Log a failure after which a new worker may succeed; raise for any other."""
         mistake = user_error(error)
         if mistake is not None:
             raise mistake from None
-        # Ray adds a paragraph of guesses to the exit of a process.
+        # Ray appends a paragraph of guesses to the reason why a process ended.
         reason = str(error).strip().splitlines()[-1].partition(" Some common causes")[0]
         if 0 <= self._max_failures < num_failures:
             raise RunError(
-                f"training failed {num_failures} times ({what}), most recently because: {reason}; what is finished is "
-                "kept, so a new run goes on from there. scaling.max_failures says how often to try"
+                f"training failed {num_failures} times ({what}), most recently because: {reason}; finished trainings "
+                "are kept, and a new run continues from there. scaling.max_failures sets how often to retry"
             ) from error
-        logger.warning("%s failed and is tried again by a new worker: %s", what, reason)
+        logger.warning("%s failed; a new worker tries again: %s", what, reason)
 
 
 class _Actor:
-    """Holds a `Worker`, whose class is imported in the actor's process only: the driver does without torch."""
+    """Holds a `Worker`, whose class is imported in the actor's process only: the driver needs no torch."""
 
     def start(self, context: TrainingContext) -> None:
         """Bring the data to the device; an error here, unlike one of a constructor, reaches the driver as raised."""

@@ -23,7 +23,7 @@ from dualprune.stages.select.names import selection_names
 def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> dict[str, Any]:
     """Compare the selections of the configuration, and return what `evaluation.json` holds.
 
-    Each training leaves its result in `evaluation/` as soon as it ends, so that an interrupted comparison goes on.
+    Each training writes its result to `evaluation/` as soon as it ends, so that an interrupted comparison can continue.
     """
     names = config.evaluate.selections or selection_names(config)
     inputs = selection_inputs(run, names)
@@ -50,7 +50,7 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
 
 
 def _train(run: RunDirectory, config: Config, trainings: list[Training]) -> list[Row]:
-    """Return the rows of all trainings, in order; those without a file are trained now."""
+    """Return the rows of all trainings, in order, after training those without a file."""
     jobs = [(training.job(run, config), training.file(run)) for training in trainings]
     if all(file.exists() for _, file in jobs):
         return [file.read_json() for _, file in jobs]

@@ -1,4 +1,4 @@
-"""Trains jobs one after the other, each with several data-parallel workers of Ray Train (`evaluate.parallel: data`)."""
+"""Trains jobs in turn, each with several data-parallel workers of Ray Train (`evaluate.parallel: data`)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def train_together(
     todo = tuple((job, file) for job, file in jobs if not file.exists())
     if todo:
         with user_errors(), worker_progress(title, total=len(todo)) as board:
-            # Ray Train has nothing to take up: what is finished lies in the jobs' files.
+            # Ray Train has nothing to resume: finished trainings are in the jobs' files.
             name = f"train-{uuid.uuid4().hex[:8]}"
             shared = SharedJobs(context, todo, board)
             fit(_train, shared, context.workers, scratch, name, max_failures=max_failures)
@@ -49,7 +49,7 @@ def _train(arguments: dict[str, Any]) -> dict[str, Any]:
 
     shared: SharedJobs = arguments["job"]
     worker = Worker(shared.context, ray.train.torch.get_device(), ray.train.torch.prepare_model)
-    # A restart after a failure finds what is done; every rank must see the same list.
+    # After a failure, a restart finds some jobs done; every rank must see the same list.
     todo = collectives.from_rank_zero([(job, file) for job, file in shared.jobs if not file.exists()])
     for number, (job, file) in enumerate(todo, start=1 + len(shared.jobs) - len(todo)):
         row = worker.run(job)

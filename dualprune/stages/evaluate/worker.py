@@ -1,4 +1,4 @@
-"""A worker that trains jobs one after the other, on data that it brings to its device once."""
+"""A worker that trains jobs in turn, on data that it moves to its device once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from dualprune.training.subset import ScratchTraining
 
 @dataclass(frozen=True)
 class Training:
-    """A training under way, with the pruning ratio and the number of samples that it trains on."""
+    """A training that has begun, with its pruning ratio and the number of samples that it trains on."""
 
     scratch: ScratchTraining
     ratio: float

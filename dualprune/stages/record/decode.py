@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResidentData(DataFacts):
-    """References to a source's decoded parts in Ray's object store, and what is known of all of them."""
+    """References to a source's decoded parts in Ray's object store, and the facts about all of them."""
 
     parts: dict[Split, list[Any]]
 
     def split(self, split: Split, device: torch.device) -> ResidentSplit:
-        """Bring a split to the device; a DataError where the source has no such split."""
+        """Move a split to the device; a DataError where the source has no such split."""
         # Imported here: the tasks that decode do not wait for torch.
         from dualprune.data.resident import ResidentSplit
 

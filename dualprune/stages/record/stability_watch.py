@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 class StabilityWatch(EpochListener):
-    """Measures after each committed epoch how much the scores moved, and stops recording when they have settled.
+    """Measures after each committed epoch how much the scores changed, and stops recording when they have settled.
 
-    It follows from the recorded epochs and the configuration alone, whatever the number of ranks. Rank 0 keeps the
-    scores of `lag` epochs, of `record.stable.max_samples` samples at most, and writes what it measured to the run's
-    `stability` file.
+    Its decision follows from the recorded epochs and the configuration alone, not from the number of ranks. Rank 0
+    keeps the scores of `lag` epochs for at most `record.stable.max_samples` samples, and writes its measurements to the
+    run's `stability` file.
     """
 
     name = "stability"
@@ -38,7 +38,7 @@ class StabilityWatch(EpochListener):
         self.rows: list[Row] = []
         self._run, self._rule, self._scores = run, config.record.stable, scores
         self._method = config.select_score
-        # All of them are to have a score when recording stops.
+        # All of these methods must have scores when recording stops.
         self._min_epochs = scores.min_epochs
         self._stop_epochs = config.score.epochs or 0
         self._select = measured_select(config.select)
@@ -60,10 +60,10 @@ class StabilityWatch(EpochListener):
         return self.settled
 
     def update(self, epoch: int, bucket: int, values: Values, seen: np.ndarray) -> None:
-        """Nothing: it reads the running scores."""
+        """No statistics: it reads the running scores."""
 
     def prompt(self, epoch: int) -> bool:
-        """Return whether there are scores after `epoch`; to train one epoch less saves more than to overlap a write."""
+        """Return whether there are scores after `epoch`: stopping an epoch earlier saves more than overlapping a write."""
         return epoch + 1 >= self._min_epochs
 
     def committed(self, epoch: int) -> None:
@@ -105,6 +105,6 @@ class StabilityWatch(EpochListener):
 
 
 def _everyones(parts: dict[int, Any]) -> list[Any]:
-    """Return what all ranks have, in the order of the buckets: who owns which must not matter."""
+    """Return the values of all ranks in the order of the buckets, so that their owners do not matter."""
     everyone = {bucket: part for of_rank in collectives.gather_objects(parts) for bucket, part in of_rank.items()}
     return [everyone[bucket] for bucket in sorted(everyone)]

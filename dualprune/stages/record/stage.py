@@ -35,15 +35,15 @@ def statistics_of(config: Config) -> tuple[str, ...]:
     names = asked if asked is not None else statistics_read(score_methods(config))
     for name in names:
         STATISTICS[name]
-    # Every selection looks at the mean probability, whatever the score.
+    # Every selection needs the mean probability, whatever the score.
     return tuple(dict.fromkeys(["target_prob", *names]))
 
 
 def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> None:
-    """Record the first `record.epochs` epochs; what an interrupted or shorter recording left is built upon.
+    """Record the first `record.epochs` epochs, continuing an interrupted or shorter recording.
 
-    With `record.stop: stable` it ends as soon as the scores have settled. With `record.online` the workers leave the
-    score stage done, too.
+    With `record.stop: stable` recording ends as soon as the scores have settled. With `record.online` the workers also
+    do the score stage.
 
     A run directory that recorded other data, or with another model or recipe, is a RunError, unless `force` is given.
     """
@@ -54,7 +54,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "data": config.identity("data"),
         "source": source.fingerprint(),
     }
-    # Where nothing is recorded, a mistake in the data or the recipe can simply be put right.
+    # Before an epoch is recorded, a mistake in the data or the recipe can simply be corrected.
     refuse_change = has_commits(run.dynamics)
     with run.stage("index", data_settings, force=force, refuse_change=refuse_change) as index_stage:
         if not index_stage.done:
@@ -86,7 +86,7 @@ def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
     are to be kept.
     """
     if len(DynamicsStore(run).epochs) < num_epochs:
-        # Someone took a damaged one away.
+        # Someone removed a damaged epoch.
         return False
     if num_epochs >= config.record.epochs:
         return True
@@ -104,7 +104,9 @@ def _check_followed(config: Config, columns: tuple[str, ...]) -> None:
         return
     followed = score_methods(config)[config.select_score]
     if not isinstance(followed, EpochScore):
-        raise ConfigError(f"record.stop: stable follows scores of epochs, and {followed.name} is none; set it to fixed")
+        raise ConfigError(
+            f"record.stop: stable follows a score of epochs, but {followed.name} reads columns; set it to fixed"
+        )
     if unstored(followed.reads):
         raise ConfigError(
             f"record.stop: stable measures every epoch again after a restart, but {followed.name} reads "

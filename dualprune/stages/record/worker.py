@@ -40,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RecordJob:
-    """All that a recording worker needs to know."""
+    """Everything that a recording worker needs to know."""
 
     config: Config
     run: str
@@ -106,7 +106,7 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         accuracy = result.accuracy
         trained_s = time.monotonic() - epoch_started
         checkpointed = num_epochs % config.record.checkpoint_every == 0 or num_epochs == config.record.epochs
-        # One that may turn out to be the last gets a checkpoint then, too.
+        # An epoch that may turn out to be the last gets a checkpoint, too.
         recorder.end_epoch(epoch, keep_state=checkpointed or recorder.prompt(epoch))
         last = num_epochs == config.record.epochs or recorder.stopped
         plans.end_epoch(plan, trainer, loader)
@@ -130,7 +130,7 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         "epochs": num_epochs,
         "settled": watch is not None and watch.settled is not None,
         "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
-        # None where a restart found all epochs there.
+        # None where a restart found all epochs recorded.
         "samples_per_s": round(trained / trained_s, 1) if trained else None,
         "train_accuracy": accuracy,
     }
@@ -149,7 +149,7 @@ def _watch(
 
 
 def _facts(config: Config, split: ResidentSplit, index: SampleIndex) -> Facts:
-    """Return what a curriculum knows of the training."""
+    """Return the facts about the training that a curriculum gets."""
     return Facts(
         num_samples=index.num_samples,
         labels=split.labels.cpu().numpy(),
@@ -168,7 +168,7 @@ def _resume(
     found = None
     if collectives.rank() == 0:
         ours = {e for e, commit in store.commits.items() if commit["fingerprint"] == job.fingerprint}
-        # Where an epoch in the middle was lost, all from there on is recorded again.
+        # Where an epoch in the middle was lost, all epochs from there on are recorded again.
         epochs = set(itertools.takewhile(lambda e: e in ours, itertools.count()))
         if recorder.needs_state:
             epochs = {epoch for epoch in epochs if has_state(run.dynamics, epoch)}
@@ -181,7 +181,7 @@ def _resume(
     epoch, place = found
     extra = checkpoint.restore(trainer, place)
     plans.load_state_dict(extra.get("plans", {}))
-    logger.info("recording goes on after epoch %d", epoch)
+    logger.info("recording continues after epoch %d", epoch)
     return int(epoch) + 1
 
 
@@ -201,7 +201,7 @@ def _publish(
 
 
 def _report(trainer: Trainer, epoch: int, loss: float, extra: dict[str, Any]) -> None:
-    # Every rank reports, or the others wait for ever; rank 0's checkpoint and folder name count.
+    # Every rank must report, or the others wait forever; rank 0's checkpoint and folder name count.
     metrics = {"epoch": epoch, "loss": loss}
     if collectives.rank() > 0:
         ray.train.report(metrics)

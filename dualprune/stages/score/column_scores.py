@@ -1,8 +1,8 @@
 """Scores from columns: what was measured once per sample, and other scores.
 
-A method that takes any rows is given a block at a time, a task per bucket. One that must see a class or the whole set
-at once is given it in this process, up to `score.max_bytes`; or, where it has `summarise` and `merge`, a block at a
-time beside the summary of all.
+A method that takes any rows gets a block at a time, in a task per bucket. A method that must see a class or the whole
+set at once gets it in this process, up to `score.max_bytes`; or, if it has `summarise` and `merge`, a block at a time
+together with the summary of all.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def run_column_score(
     *,
     force: bool = False,
 ) -> None:
-    """Score every sample by one method that reads columns; a RunError where one of them is not there."""
+    """Score every sample by one method that reads columns; a RunError where a column is missing."""
     columns = ColumnStore(run)
     inputs = [columns.record(column)["fingerprint"] for column in columns_read({name: method})]
     inputs += [run.require(f"score.{other}", "score")["fingerprint"] for other in scores_read(method)]
@@ -75,7 +75,7 @@ def _by_class(job: ColumnJob, found: ColumnBlock) -> tuple[np.ndarray, Values]:
 
 
 def _groups(method: ColumnScore, labels: np.ndarray, usable: np.ndarray) -> dict[int | None, np.ndarray]:
-    """Return the rows of each call by class, or of one call for all under None."""
+    """Return the rows of each call by class, or those of the only call under None."""
     rows = np.flatnonzero(usable)
     if method.scope != "class":
         return {None: rows}
@@ -105,7 +105,7 @@ def _scored(job: ColumnJob, found: ColumnBlock, result: tuple[np.ndarray, Values
 
     def gaps() -> Gaps:
         seen = gaps_of(block.statistics)
-        # A sample that is left out for another reason than its epochs has no row either.
+        # A sample that is left out for any other reason has no row either.
         left_out = ~found.usable & (seen.num_epochs == 0)
         return seen._replace(num_epochs=np.where(left_out, len(job.epochs), seen.num_epochs))
 
@@ -197,6 +197,6 @@ def _batches(store: DynamicsStore, job: ColumnJob, per_sample: int, max_bytes: i
 
 def _too_many(name: str, what: str, needed: int, allowed: int) -> ConfigError:
     return ConfigError(
-        f"score.max_bytes: {name} must see {what} at once, {needed:,} bytes of columns, and may take {allowed:,}; "
+        f"score.max_bytes: {name} must see {what} at once, {needed:,} bytes of columns; the limit is {allowed:,}; "
         "raise the limit where there is memory, or use another method"
     )

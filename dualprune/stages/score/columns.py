@@ -24,7 +24,7 @@ from dualprune.stages.score.files import read_scores
 
 @dataclass(frozen=True)
 class ColumnJob:
-    """All that a task needs to know to score by one method; `summaries` by class, or of all under None."""
+    """Everything that a task needs to score by one method; `summaries` by class, or that of all under None."""
 
     run: str
     name: str
@@ -50,7 +50,7 @@ class ColumnBlock(NamedTuple):
 
 
 def check_columns(run: RunDirectory, methods: Mapping[str, ColumnScore]) -> None:
-    """Raise a RunError where a column that a method reads is not there."""
+    """Raise a RunError where a column that a method reads is missing."""
     names = columns_read(methods)
     if names:
         columns = ColumnStore(run)

@@ -1,4 +1,4 @@
-"""What score files are, whoever writes them: the score stage from the store, or recording from its running scores.
+"""Score files, which the score stage writes from the store, and recording from its running scores.
 
 scores/method=dual/bucket=00003.parquet   sample_id, label, position, score, mean_prob, and what the method adds; rows
                                           in position order
@@ -85,7 +85,7 @@ def score_tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan:
     mean, first = block.mean_prob, block.first_position
     index = block.index.append_column("position", pa.array(np.arange(first, first + len(mean))))
     scored = {name: split(result) for name, result in block.scored.items()}
-    # A NaN among the statistics makes one of the score: the statistics themselves are looked at only then.
+    # A NaN among the statistics makes the score NaN, too, so only then are the statistics checked.
     suspect = np.isnan(mean)
     for score, _ in scored.values():
         # Neither a number nor -inf.
@@ -150,7 +150,7 @@ def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[s
 
 
 def missing_buckets(run: RunDirectory, names: Iterable[str], buckets: Iterable[int]) -> list[int]:
-    """Return those of `buckets` of which any of the named methods has no file."""
+    """Return those of `buckets` for which any of the named methods has no file."""
     # One listing per method: a request per file takes minutes on an object store.
     there = [{file.name for file in run.scores(name).children()} for name in names]
     return [bucket for bucket in buckets if any(bucket_name(bucket) not in files for files in there)]
@@ -164,7 +164,7 @@ def without_nulls(table: pa.Table) -> pa.Table:
 def fast_encoding(schema: pa.Schema) -> dict[str, Any]:
     """Return the Parquet options by which scores are read fastest: differences of whole numbers, no dictionaries.
 
-    Neither scores nor differences get smaller by compression; names do.
+    Compression makes neither scores nor differences smaller, only names.
     """
     texts = {name for name in schema.names if pa.types.is_string(schema.field(name).type)}
     whole = {"sample_id", "position", "label"} & set(schema.names) - texts

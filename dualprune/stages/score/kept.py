@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def unstored(names: Collection[str]) -> list[str]:
-    """Return those of the statistics that are never in the store."""
+    """Return the statistics that are never in the store."""
     return [name for name in names if name in STATISTICS and not STATISTICS[name].stored]
 
 
@@ -30,12 +30,12 @@ def is_kept(method: ScoreMethod) -> bool:
 
 
 def check_kept(store: DynamicsStore, job: ScoreJob) -> None:
-    """Raise a ConfigError where the scores are to be of fewer epochs than were recorded."""
+    """Raise a ConfigError where the configuration asks for scores of fewer epochs than were recorded."""
     if len(job.epochs) < len(store.epochs):
         name = next(iter(job.methods))
         raise ConfigError(
             f"score.epochs: {name} reads {unstored(job.methods[name].reads)[0]}, of which only the state after all "
-            f"{len(store.epochs)} epochs is kept; it has no scores of the first {len(job.epochs)}"
+            f"{len(store.epochs)} epochs is kept, so it cannot score by the first {len(job.epochs)}; set it to null"
         )
 
 

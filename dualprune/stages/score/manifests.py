@@ -37,7 +37,7 @@ def begin_stages(
 ) -> dict[str, Stage]:
     """Enter the stage of each method on `stack`, and return those that have work to do, their folders prepared.
 
-    `inputs` are fingerprints of what a method reads beside the recorded epochs, by its name.
+    `inputs` are, by method, the fingerprints of what it reads beside the recorded epochs.
     """
     recorded = score_inputs(store, epochs)
     todo = {}
@@ -71,7 +71,7 @@ def _check_epochs(name: str, method: EpochScore, epochs: Sequence[int]) -> None:
 
 def _prepare(folder: Location, stage_fingerprint: str, force: bool) -> None:
     started = folder / STARTED
-    # Buckets that an interrupted run of the same settings finished are kept.
+    # Buckets that an interrupted run with the same settings finished are kept.
     if force or not started.exists() or started.read_json() != stage_fingerprint:
         folder.delete()
         started.write_json(stage_fingerprint)

@@ -1,7 +1,8 @@
-"""Scores that follow recording: one epoch at a time in, and the score stage's files out when recording ends.
+"""Scores that are updated after each recorded epoch, and written as the score stage's files when recording ends.
 
 Each rank keeps the running scores of the buckets that it owns, in blocks of samples, so that neither an update nor
-writing needs more than a block beside them. What goes in is what the dynamics store holds, so scores are the same bits.
+writing needs more than a block beside them. The input equals what the dynamics store holds, so scores have the same
+bits.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 
 class RunningScores(EpochListener):
-    """The scores so far of some buckets, by every method of `methods`; by default of those that this rank owns."""
+    """The scores so far of some buckets, by default this rank's, by every method of `methods`."""
 
     name = "scores"
 
@@ -69,7 +70,7 @@ class RunningScores(EpochListener):
     ) -> list[RunningScores]:
         """Return the scores to keep while recording these statistics: those of stored ones, and those of others.
 
-        The former are for saving time, and may be none. The latter are computed now or never.
+        The former save time, and there may be none. The latter cannot be computed later.
         """
         methods = epoch_scores(score_methods(config))
         recorded = {*stored, *unstored}
@@ -77,7 +78,7 @@ class RunningScores(EpochListener):
         from_store = {name: method for name, method in known.items() if {*method.reads} <= {*stored}}
         others = {name: method for name, method in known.items() if name not in from_store}
         early = config.score.epochs not in (None, config.record.epochs)
-        # Scores by the first epochs alone are the score stage's work.
+        # The score stage computes scores of the first epochs alone.
         if not config.record.online or (early and config.record.stop == "fixed"):
             from_store = {}
         return [cls(index, some, mean_epochs=config.mean_epochs) for some in (from_store, others) if some]
@@ -87,7 +88,7 @@ class RunningScores(EpochListener):
         return statistics_read(self.methods)
 
     def update(self, epoch: int, bucket: int, values: Values, seen: np.ndarray) -> None:
-        """Take the next epoch of a bucket; what counts as missing is what the store would show as NaN."""
+        """Take the next epoch of a bucket; values that the store would return as NaN count as missing."""
         for block in self._buckets[bucket]:
             block.update(epoch, {name: array[block.start : block.stop] for name, array in values.items()})
 
@@ -99,13 +100,13 @@ class RunningScores(EpochListener):
         return state
 
     def load_state_dict(self, bucket: int, state: Mapping[str, Any]) -> None:
-        """Go on from a state; a ConfigError where the methods had other options when it was kept."""
+        """Continue from a state; a ConfigError where the methods had other options when it was kept."""
         kept = json.loads(str(state["options"]))
         for name, method in self.methods.items():
             if kept.get(name) != method.identity():
                 raise ConfigError(
-                    f"score.options.{name}: recording kept what {name} needs with the options {kept.get(name)}, and "
-                    f"they are {method.identity()} now; set them back, or record again"
+                    f"score.options.{name}: recording kept the state of {name} for the options {kept.get(name)}, but "
+                    f"they are {method.identity()} now; restore them, or record again"
                 )
         for number, block in enumerate(self._buckets[bucket]):
             block.load_state_dict(below(state, str(number)))
@@ -131,8 +132,8 @@ class RunningScores(EpochListener):
     def write(self, run: RunDirectory, config: Config, num_epochs: int) -> bool:
         """Write the score files of all recorded epochs and the manifests of their stages, as the score stage would.
 
-        Called by every rank alike. Returns whether they are there; where samples lack values and `score.on_nan` is
-        "raise", or the scores are to be of other epochs, they are left to the score stage, which says why.
+        Every rank calls it alike. Returns whether the files were written. Where samples lack values and `score.on_nan`
+        is "raise", or scores of other epochs are wanted, they are left to the score stage, which reports why.
         """
         if config.score.epochs not in (None, num_epochs) or num_epochs < self.min_epochs:
             return False
@@ -154,7 +155,7 @@ class RunningScores(EpochListener):
                     write_bucket(run, bucket, self.blocks(bucket, names), epochs, config.score.on_nan)
             except UserError as error:
                 failure = error
-            # All ranks see a failure of any, and rank 0's stages end unfinished.
+            # All ranks learn of a failure of any rank, and rank 0's stages end unfinished.
             failures = [found for found in collectives.gather_objects(failure) if found is not None]
             if failures:
                 raise failures[0]
@@ -179,14 +180,14 @@ class _BlockScores:
         self._accumulators = {name: method.accumulator(stop - start) for name, method in methods.items()}
         self._num_fed = dict.fromkeys(methods, 0)
         self._mean = MeanProb(stop - start, mean_epochs)
-        # Made when a value is missing for the first time: in most runs none is.
+        # Made when the first value is missing; in most runs none is.
         self._gaps: Gaps | None = None
 
     def update(self, epoch: int, values: Values) -> None:
         """Take the next epoch."""
         missing = ~complete(values)
         for name, accumulator in self._accumulators.items():
-            # A method is fed the epochs in which all that it reads has values.
+            # A method gets the epochs in which everything that it reads has values.
             if all(read in values for read in self._reads[name]):
                 own = {read: values[read] for read in self._reads[name]}
                 accumulator.update(self._num_fed[name], own, complete(own) if missing.any() else ~missing)

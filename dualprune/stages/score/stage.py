@@ -30,7 +30,7 @@ from dualprune.stages.score.manifests import begin_stages, commit_stages
 
 @dataclass(frozen=True)
 class ScoreJob:
-    """All that a scoring task needs to know; `mean_epochs` as in the configuration, None for all `epochs`."""
+    """Everything that a scoring task needs to know; `mean_epochs` as in the configuration, None for all `epochs`."""
 
     run: str
     methods: Mapping[str, EpochScore]
@@ -40,7 +40,7 @@ class ScoreJob:
 
 
 def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None:
-    """Score every sample by each of `score.methods`; a crash costs the buckets that were under way."""
+    """Score every sample by each of `score.methods`; a crash costs only the unfinished buckets."""
     run.require("record", "record")
     store = DynamicsStore(run)
     epochs = chosen_epochs(store, config.score.epochs)
@@ -57,13 +57,13 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
                 job = ScoreJob(str(run.root.address), some, epochs, config.score.on_nan, config.mean_epochs)
                 _score(run, config, store, job)
                 commit_stages(run, store, epochs, some, {name: stages[name] for name in some})
-    # After those whose scores they may read.
+    # After the methods whose scores they may read.
     for name, method in columns.items():
         run_column_score(run, config, store, epochs, name, method, force=force)
 
 
 def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
-    """Return the epochs to score by: the first `limit` committed ones; a RunError where one in the middle is gone."""
+    """Return the epochs to score by: the first `limit` committed ones; a RunError where one between is missing."""
     missing = store.missing_epochs
     if missing:
         raise RunError(
@@ -110,6 +110,6 @@ def scored_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[
 
 def _scored(method: EpochScore, block: Block) -> Result:
     arrays = {name: block.statistics[name] for name in method.reads}
-    # A method is fed the epochs in which all that it reads has values.
+    # A method gets the epochs in which everything that it reads has values.
     num_epochs = min(array.shape[1] for array in arrays.values())
     return method.score({name: array[:, array.shape[1] - num_epochs :] for name, array in arrays.items()})

@@ -1,4 +1,4 @@
-"""The scores of a run, looked at bucket by bucket on the cluster; columns are read when a draw needs them."""
+"""The scores of a run, read bucket by bucket on the cluster; columns are read when a draw needs them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dualprune.stages.select.groups import Groups
 
 @dataclass(frozen=True)
 class Scores:
-    """One score method's samples of a run, in buckets, with the groups that quotas are about."""
+    """One score method's samples of a run, in buckets, with the groups of quotas."""
 
     run: str
     method: str
@@ -53,7 +53,7 @@ class Bucket:
         return self._checked(name, self._file.read(columns=[name], use_threads=False)[name])
 
     def blocks(self) -> Iterator[Rows]:
-        """Yield the bucket's samples block by block: at least one block, so that what is made of it has its columns."""
+        """Yield the bucket's samples block by block: at least one block, so that results have all columns."""
         if not self._file.metadata.num_rows:
             yield Rows(self.column, 0, 0)
         wanted: list[str] = []
@@ -88,7 +88,7 @@ class Bucket:
         if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
             return values
         array = values.to_numpy(zero_copy_only=False)
-        # A sum is faster to make, and finite unless a value is not, or the values are huge.
+        # A sum is faster, and finite unless a value is not or the values are huge.
         if name == "score" and not np.isfinite(array.sum()) and not (array < np.inf).all():
             raise DataError(
                 f"scores of {self._scores.method} in bucket {self.number} are not all numbers; "
@@ -98,7 +98,7 @@ class Bucket:
 
 
 class _RowGroup:
-    """Columns of a row group: those that an earlier one was asked for are read at once, others when they are needed."""
+    """Columns of a row group: those that an earlier group needed are read together, others when they are needed."""
 
     def __init__(self, read: Callable[[list[str]], dict[str, Any]], wanted: list[str]) -> None:
         self._read, self._wanted = read, wanted

@@ -1,4 +1,4 @@
-"""Finds samples with identical image bytes, without bringing all digests to one place.
+"""Finds samples with identical image bytes, without collecting all digests in one place.
 
 duplicates/duplicates.parquet   sample_id, position, duplicate_of: all but the first by id of each set of equal images
 """
@@ -27,7 +27,7 @@ SCHEMA = pa.schema({"digest": pa.binary(16), "position": pa.int64()})
 
 
 def find_duplicates(run: RunDirectory, config: Config, index: SampleIndex) -> np.ndarray:
-    """Return the positions of samples whose image a sample with a smaller id has, too; int64 ascending."""
+    """Return the positions of samples that have the same image as a sample with a smaller id; int64 ascending."""
     folder = run.root / "duplicates"
     with run.stage("duplicates", {}, [index.fingerprint]) as stage:
         if not stage.done:
@@ -93,7 +93,7 @@ def _equal(scratch: Location, num_shards: int, part: int) -> list[np.ndarray]:
     table = pa.concat_tables(tables)
     if not table.num_rows:
         return []
-    # Two whole numbers: they are compared faster than bytes.
+    # Two whole numbers compare faster than bytes.
     digests = np.frombuffer(b"".join(table["digest"].to_pylist()), dtype=np.uint64).reshape(-1, 2)
     order = np.lexsort(digests.T)
     digests = digests[order]

@@ -1,4 +1,4 @@
-"""The groups of quotas: the label, or a column of the Parquet source, laid out by position once.
+"""The groups of quotas: the label, or a column of the Parquet source, which is stored by position once.
 
 groups/column=<name>/bucket=00003.parquet   value, as text, in position order
 """
@@ -46,7 +46,7 @@ class Groups:
 
 
 def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups | None:
-    """Return the groups that `select.balance` is about; None where it asks for nothing."""
+    """Return the groups of `select.balance`; None where it sets nothing."""
     balance = config.select.balance
     if not balance.active:
         return None

@@ -15,7 +15,7 @@ from dualprune.stages.select.bucketed import Bucket, Scores
 
 
 def read_ids(path: str, key: str, index: SampleIndex) -> pa.Array:
-    """Return the ids of a file, in the type of the run's ids; an error names the file and what is wrong in it."""
+    """Return the ids of a file, in the type of the run's ids; an error names the file and the problem."""
     place = Location.of(path)
     if not place.exists():
         raise ConfigError(f"{key}: there is no file {place}")
@@ -46,7 +46,7 @@ def positions_of(scores: Scores, ids: pa.Array, path: str, key: str) -> np.ndarr
         first = ", ".join(repr(value) for value in unknown[:5].to_pylist())
         raise DataError(
             f"{key}: {len(unknown)} of the {len(ids)} ids in {path} are not among the scored samples, such as {first}; "
-            "take them out of the file"
+            "remove them from the file"
         )
     return np.concatenate([positions for _, positions in found])
 
@@ -64,5 +64,5 @@ def check_apart(always: np.ndarray, never: np.ndarray) -> None:
     if len(both):
         raise ConfigError(
             f"select.always_keep, select.never_keep: {len(both)} ids are in both files, first at position {both[0]}; "
-            "take them out of one"
+            "remove them from one of the files"
         )

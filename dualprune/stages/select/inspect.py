@@ -1,4 +1,4 @@
-"""Says what a selection is made of."""
+"""Describes what a selection is made of."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ OTHERS = ("top_k", "random")
 def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     """Return what a selection is made of.
 
-    Its facts, as in `selection.json`, and: `per_quartile`, the numbers kept of each quarter of the scored samples from
-    the hardest (lowest mean_prob) to the easiest; `effective`, the effective number of candidates (Σw)² / Σw², with
-    `nested` that of the draw alone; and `overlap`, the share of its samples that top-k and a random draw of the same
-    number keep, too.
+    These are its facts, as in `selection.json`, and: `per_quartile`, the numbers kept of each quarter of the scored
+    samples from the hardest (lowest mean_prob) to the easiest; `effective`, the effective number of candidates
+    (Σw)² / Σw², with `nested` that of the draw alone; and `overlap`, the share of its samples that top-k and a random
+    draw of the same number also keep.
     """
     require_selection(run, name)
     facts: dict[str, Any] = (run.selection(name) / "selection.json").read_json()

@@ -1,4 +1,4 @@
-"""Says how two selections of a run differ."""
+"""Compares the samples of two selections of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Overlap:
-    """Two selections against each other: numbers of samples, and the first few that only one of them keeps."""
+    """The overlap of two selections: numbers of samples, and the first few that only one of them keeps."""
 
     names: tuple[str, str]
     in_both: int

@@ -193,7 +193,7 @@ def test_samples_without_a_value(make_dynamics: MakeDynamics, in_this_process: N
 
 
 def test_what_is_refused(make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch, in_this_process: None) -> None:
-    with pytest.raises(ConfigError, match=r"score.methods: loop reads loop: a score cannot depend on itself"):
+    with pytest.raises(ConfigError, match=r"score.methods: loop reads loop, but a score cannot depend on itself"):
         score_methods(settings("loop"))
     run = make_dynamics(PROB, labels=LABELS)
     with run.stage("record", {}):
