@@ -1,4 +1,4 @@
-"""What the tests share: one Ray cluster a session, an object-store server, and made-up dynamics."""
+"""What the tests share: one Ray cluster per session, an object-store server, and made-up dynamics."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def ray_cluster() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def object_store() -> Iterator[str]:
-    """Run moto's S3 server and give the options that an `s3://bucket/key` address needs to reach it."""
+    """Run moto's S3 server and yield the options that an `s3://bucket/key` address needs to reach it."""
     import boto3
     from moto.server import ThreadedMotoServer
 
@@ -96,7 +96,7 @@ def make_dynamics(tmp_path: Path) -> MakeDynamics:
 
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Work on all buckets of the score stage here, one after the other, so that no cluster is needed."""
+    """Process all buckets of the score stage in this process, so that no cluster is needed."""
 
     def here(function: Callable[[int], Any], buckets: Sequence[int], *_: Any, **__: Any) -> Iterator[Any]:
         return map(function, buckets)

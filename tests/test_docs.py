@@ -1,4 +1,4 @@
-"""What the docs name is there: files, commands, flags, configuration keys, figures."""
+"""Everything that the docs name exists: files, commands, flags, configuration keys, figures."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DOCS = sorted(
     path.relative_to(ROOT) for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("cluster/**/*.md")]
 )
 FOLDERS = ("dualprune", "pipelines", "cluster", "benchmarks", "tests", "docs")
-# Begins a command whose flags are looked at, and ends it.
+# The beginning of a command whose flags are checked, and its end.
 PROGRAMS = r"dualprune|ray job|python -m pipelines\.\w+|python (?:benchmarks|cluster)/\S+\.py|make"
 STARTS = re.compile(rf"(?:^|(?<=-- )|(?<=&& )|(?<=[|;] ))(?:{PROGRAMS}) ")
 END = re.compile(r" # | -- |[;&|]{1,2} |`|…`|$")
@@ -33,7 +33,7 @@ def text_of(doc: Path) -> str:
 
 
 def code_of(doc: Path) -> Iterator[str]:
-    """Yield the lines of code blocks, continued ones put together, and what stands in backticks."""
+    """Yield the lines of code blocks, with continued lines joined, and the text in backticks."""
     text = text_of(doc).replace("\\\n", " ")
     fenced = re.findall(r"^```\w*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     plain = re.sub(r"^```\w*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)

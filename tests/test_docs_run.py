@@ -12,11 +12,11 @@ import pytest
 
 from tests.test_docs import ROOT, code_of, text_of
 
-# A placeholder, or a part that is left out.
+# A placeholder, or an omission.
 OPEN = re.compile(r"…|\b[A-Z]{3,}\b|\|")
 # These have tests of their own, and take minutes.
 APART = ("dualprune tune", "dualprune submit")
-# What a reader has at hand where a page begins.
+# The names that a page assumes at its beginning.
 AT_HAND = """
 import numpy as np
 import dualprune
@@ -61,7 +61,7 @@ def test_what_the_readme_says_runs(desk: Path) -> None:
     assert len(found) >= 7
     for words in found:
         run(["-m", *words], desk)
-    # In one process, as a notebook would: what one block makes, the next one has.
+    # In one process, like a notebook: each block has the names of those before.
     run(["-c", AT_HAND + "\n".join(python_blocks("README.md"))], desk)
 
 

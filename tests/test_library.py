@@ -1,4 +1,4 @@
-"""What the README shows from Python."""
+"""The Python examples of the README."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Where a plug-in of each kind stands in this package, and what registers it there.
+# The folder of each kind's plug-ins in this package, and the decorator that registers them.
 PLACES = {
     "statistic": ("dynamics/statistics", "STATISTICS"),
     "score method": ("scores", "SCORES"),

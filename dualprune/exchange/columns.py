@@ -1,4 +1,4 @@
-"""Columns in the types that other programs write: ids and labels become int64 or string, statistics float32."""
+"""Converts columns of other programs: ids and labels become int64 or string, statistics float32."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def check_number(name: str, column: str, kind: pa.DataType) -> None:
 def float_values(column: Any) -> NDArray[np.float32]:
     """Return a column that `is_number` accepts as float32 [n], with NaN for nulls."""
     array = _decoded(pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column)
-    # Not safe: a safe cast refuses integers that float32 has to round.
+    # Not a safe cast, which would refuse integers that float32 must round.
     values: NDArray[np.float32] = array.cast(pa.float32(), safe=False).to_numpy(zero_copy_only=False)
     return values
 
@@ -134,8 +134,8 @@ def _is_text(kind: pa.DataType) -> bool:
 
 
 def _whole(name: str, key: str, array: pa.Array) -> pa.Array:
-    """Return floats that are all whole as int64, as pandas leaves integers that once had gaps among them."""
-    # From here on, a float stands for several whole numbers.
+    """Return floats that are all whole as int64; pandas turns integers into floats where values are missing."""
+    # From this limit on, a float stands for several whole numbers.
     limit = {16: 2**11, 32: 2**24}.get(array.type.bit_width, 2**53)
     values = array.cast(pa.float64())
     is_whole = pc.and_(pc.equal(pc.floor(values), values), pc.less(pc.abs(values), limit))

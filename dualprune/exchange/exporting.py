@@ -1,6 +1,6 @@
 """Exports a run's dynamics for other programs: .npz arrays [T, N], or Parquet in wide or long form.
 
-What it writes, `import_file` reads, except for statistics of several values per sample: [T, N, K], or lists of them.
+`import_file` reads these files, except for statistics of several values per sample: [T, N, K], or lists of them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Imports dynamics that were recorded elsewhere: afterwards score, select and export run as if recorded here."""
+"""Imports dynamics that were recorded elsewhere: afterwards score, select and export work as for a recorded run."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def import_dynamics(
     _check_choices(axes, missing)
     given = {TARGET_PROB: target_prob}
     if statistics and TARGET_PROB in statistics:
-        raise DataError(f"{TARGET_PROB} is an argument of its own; take it out of `statistics`")
+        raise DataError(f"{TARGET_PROB} is an argument of its own; remove it from `statistics`")
     recorded = from_arrays("arrays", {**given, **(statistics or {})}, sample_ids, labels, axes)
     return _import(recorded, "arrays", run, config or {}, missing, force)
 
@@ -83,8 +83,8 @@ def import_file(
     list column or the columns target_prob_0 …; without sample_id, row numbers are the ids. Long Parquet has one row per
     sample and epoch, in any order: sample_id, epoch, target_prob, and label and further statistics.
 
-    `repeated` says what to take where a long table has several rows of one sample and epoch with different values:
-    "first" or "mean"; "error" refuses them. Rows with equal values count as one.
+    `repeated` says which value to take where a long table has several rows of one sample and epoch with different
+    values: "first" or "mean"; "error" refuses them. Rows with equal values count as one.
     """
     _check_choices(axes, missing)
     check_choice("repeated", repeated, Repeated)
@@ -123,7 +123,7 @@ def _import(
     missing: Missing,
     force: bool,
 ) -> RunDirectory:
-    """Write what was found, or what a function of the scratch folder returns, into the run directory."""
+    """Write dynamics, or those that a function of the scratch folder returns, into the run directory."""
     run = RunDirectory(place)
     replaces = check_room(run, force)
     scratch = scratch_of(run)
@@ -133,7 +133,7 @@ def _import(
             recorded = found if isinstance(found, Recorded) else found(scratch)
             config = config_of(recorded, values)
             if replaces:
-                # Before anything is deleted: what replaces a recording must be sound.
+                # Checked before anything is deleted: only sound dynamics may replace a recording.
                 check_recorded(config, recorded, origin, missing, scratch)
             run.forget_recording()
             write_run(run, config, recorded, origin, missing)

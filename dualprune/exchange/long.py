@@ -1,7 +1,7 @@
 """Brings Parquet in long form, one row per sample and epoch in any order, into wide form, in two passes of tasks.
 
 The first pass cuts the rows by ranges of ids: one file per task, one row group per range. The second reads one range
-from every file and lays it out. The ranges follow one another, so that the samples come out in the order of their ids.
+from every file and arranges it by sample. The ranges ascend, so that the samples are in the order of their ids.
 
 scratch/cut/task=00003.parquet     rows of a part of the input, one row group per range of ids
 scratch/wide/range=00007.parquet   sample_id, label, target_prob_0 … of the samples of a range, by id
@@ -30,7 +30,7 @@ from dualprune.exchange.recorded import EPOCH, LABEL, MOST_EPOCHS, SAMPLE_ID, ch
 from dualprune.exchange.repeats import Cells, Repeated, take_one_each
 from dualprune.exchange.wide import RecordedWide
 
-# Rows per task: 16 bytes each, and as much again to order them.
+# Rows per task: 16 bytes per row, and as much again to sort them.
 TASK_ROWS = 4_000_000
 SAMPLED_IDS = 256
 
@@ -44,7 +44,7 @@ def is_long(files: ParquetSet) -> bool:
 
 @dataclass(frozen=True)
 class LongTable:
-    """The input, cut into the parts that a task reads."""
+    """The input, cut into parts, one per task."""
 
     files: ParquetSet
     statistics: tuple[str, ...]
@@ -117,7 +117,7 @@ def _grouped(files: ParquetSet) -> tuple[tuple[RowGroup, ...], ...]:
 
 
 def _sample(table: LongTable, task: int) -> pa.Array:
-    """Return some ids of a part, from its first row group: the groups of a part are ordered alike."""
+    """Return some ids of a part, from its first row group: all groups of a part are in the same order."""
     ids = table.read(table.parts[task][0], [SAMPLE_ID])[SAMPLE_ID].combine_chunks()
     rows = np.random.default_rng(task).integers(max(1, len(ids)), size=min(SAMPLED_IDS, len(ids)))
     return ids.take(pa.array(rows))
@@ -202,7 +202,7 @@ def _lay_out(table: LongTable, first: int, num_epochs: int, number: int) -> None
     place = table.scratch / "wide" / f"range={number:05d}.parquet"
     options = {"compression": "none", "use_dictionary": False, "write_statistics": False}
     with place.table_writer(**options) as writer:
-        # At least once: a range may be empty.
+        # Written at least once, as a range may be empty.
         for start in range(0, max(1, len(ids)), ROW_GROUP_ROWS):
             writer.write(pa.table(columns).slice(start, ROW_GROUP_ROWS))
 

@@ -12,7 +12,7 @@ from dualprune.core.storage import Location
 from dualprune.errors import DataError, UserError
 from dualprune.exchange.columns import column_kind
 
-# Where pandas keeps an index that has no name; it says nothing about the samples.
+# The column in which pandas stores an index without a name; it says nothing about the samples.
 PANDAS_INDEX = re.compile(r"__index_level_\d+__")
 
 
@@ -40,7 +40,7 @@ class ParquetSet:
 
     @classmethod
     def open(cls, place: Location) -> ParquetSet:
-        """Read the footers of a file or of a folder's files; a DataError where they are no Parquet, or not alike."""
+        """Read the footers of a file or of a folder's files; a DataError where they are not Parquet, or not alike."""
         files = [place] if place.is_file() else _files(place)
         schema: pa.Schema | None = None
         groups: list[RowGroup] = []
@@ -78,7 +78,7 @@ class ParquetSet:
 
 
 def _files(place: Location) -> list[Location]:
-    """Return a folder's Parquet files; what programs put beside them begins with `_` or a dot."""
+    """Return a folder's Parquet files; other programs' extra files there begin with `_` or a dot."""
     children = [child for child in place.children() if not child.name.startswith(("_", "."))]
     for child in children:
         if not child.is_file():

@@ -26,8 +26,8 @@ class PrunedDataset(Dataset[Any]):
         dataset: the training set that the run recorded, in the same order: sample i at position i.
         run: the run directory.
         selection: the name of a selection, such as beta-0.7.
-        sample_ids: [n] the id of each sample of `dataset`. With them, `dataset` may have another order and other
-            samples beside the recorded ones: the kept ones are found by id.
+        sample_ids: [n] the id of each sample of `dataset`. With them, `dataset` may have another order and further
+        samples: the kept ones are found by id.
 
     Attributes:
         positions: int64 [k], where the kept samples are in `dataset`.
@@ -77,14 +77,14 @@ class PrunedDataset(Dataset[Any]):
 
 
 def _check_current(index: SampleIndex, ids: pa.ChunkedArray, positions: NDArray[np.int64], name: str) -> None:
-    """Raise a RunError where a selection is of other samples than the index has now."""
+    """Raise a RunError where a selection was drawn from other samples than the index has now."""
     if len(positions) and positions.max() < index.num_samples:
         indexed = index.read()["sample_id"].take(pa.array(positions))
         if indexed.type == ids.type and indexed.equals(ids):
             return
     elif not len(positions):
         return
-    raise RunError(f"{name} is of samples that were recorded before; select again")
+    raise RunError(f"{name} was drawn from an earlier recording; select again")
 
 
 def _find(kept: pa.ChunkedArray, sample_ids: Any) -> NDArray[np.int64]:
@@ -93,7 +93,7 @@ def _find(kept: pa.ChunkedArray, sample_ids: Any) -> NDArray[np.int64]:
     if known.type != kept.type:
         raise DataError(f"PrunedDataset: sample_ids are of the type {known.type}, but the run's of {kept.type}")
     if pc.count_distinct(known).as_py() != len(known):
-        raise DataError("PrunedDataset: sample_ids are not unique; give each sample an id of its own")
+        raise DataError("PrunedDataset: sample_ids are not unique; expected one distinct id per sample")
     rows = pc.index_in(kept, value_set=known).combine_chunks()
     if rows.null_count:
         first = kept.filter(rows.is_null())[0].as_py()

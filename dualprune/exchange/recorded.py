@@ -1,4 +1,4 @@
-"""What an import reads: dynamics that were recorded elsewhere, by ranges of samples.
+"""The dynamics that an import reads, which were recorded elsewhere, by ranges of samples.
 
 Arrays in memory and in .npy and .npz files are here; Parquet in wide form is in `wide.py`, in long form in `long.py`.
 """
@@ -27,7 +27,7 @@ TARGET_PROB = "target_prob"
 SAMPLE_ID = "sample_id"
 LABEL = "label"
 EPOCH = "epoch"
-# The store's folders number epochs with four digits; more epochs come from a transposed array, not from long training.
+# The store's folders number epochs with four digits; more epochs mean a transposed array, not long training.
 MOST_EPOCHS = 9_999
 BATCH_ROWS = 1 << 20
 
@@ -47,7 +47,7 @@ class Recorded(ABC):
 
     @abstractmethod
     def fingerprint(self) -> str:
-        """Return digits that change when ids or labels do."""
+        """Return a fingerprint that changes when ids or labels do."""
 
     @abstractmethod
     def labels(self) -> Iterator[pa.Array]:
@@ -148,7 +148,7 @@ def open_arrays(place: Location, axes: Axes | None = None) -> RecordedArrays:
         arrays = {TARGET_PROB: found} if isinstance(found, np.ndarray) else {key: found[key] for key in found.files}
     except UserError:
         raise
-    # zipfile and zlib have error types of their own for a damaged .npz.
+    # For a damaged .npz, zipfile and zlib raise error types of their own.
     except Exception as error:
         raise DataError(
             f"{place} cannot be read as arrays of numbers ({error}); save it with np.save or np.savez, without objects"
@@ -160,7 +160,7 @@ def open_arrays(place: Location, axes: Axes | None = None) -> RecordedArrays:
 def check_statistics(name: str, statistics: Collection[Any], found: Collection[str] | None = None) -> None:
     """Raise a DataError unless these can be the names of statistics, with `target_prob` among them.
 
-    `found` are the names of everything that is there, where it is more.
+    `found` are all names in the input, if there are others.
     """
     for key in statistics:
         if not isinstance(key, str) or key in ("", SAMPLE_ID, LABEL, EPOCH, VALID):

@@ -1,6 +1,6 @@
-"""Rows of a long table that stand for the same sample and epoch: one value is taken, or an error names them.
+"""Repeated rows of a sample and epoch in a long table: one value is taken, or an error names them.
 
-A distributed sampler pads an epoch by sending some samples twice, so that their rows come twice as well.
+A distributed sampler pads an epoch with repeated samples, so that their rows are repeated, too.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def take_one_each(
         cells: what the numbers stand for.
         numbers: int64 [m], the cell of each row, in the order of the table.
         values: float32 [m] per statistic.
-        repeated: what to take of rows of one cell with different values: the first row, the mean (without NaN), or an
-            error. Rows with equal values count as one.
+        repeated: the value to take where rows of one cell differ: the first row's, the mean (without NaN), or an error.
+        Rows with equal values count as one.
         keep_missing: cells without a row are no error.
     """
     counts = np.bincount(numbers, minlength=len(cells.ids) * cells.num_epochs)
@@ -92,7 +92,7 @@ def _merge(
 
 
 def _means(column: NDArray[np.float32], groups: NDArray[np.int64], num_groups: int) -> NDArray[np.float32]:
-    """Return the mean of each group's values without NaN; NaN where it has no others."""
+    """Return the mean of each group's values without NaN; NaN where all are NaN."""
     known = ~np.isnan(column)
     counts = np.bincount(groups[known], minlength=num_groups)
     sums = np.bincount(groups[known], weights=column[known], minlength=num_groups)

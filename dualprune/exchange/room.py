@@ -18,13 +18,13 @@ from dualprune.dynamics.index import INDEX_FILE
 from dualprune.errors import DataError, RunError
 
 SOURCE = "imported"
-# The comment of the archive: without it, a .npz file is somebody else's.
+# The comment of the archive, which marks a .npz file as written by this package.
 NPZ_MARK = b"dualprune.export"
 PART = re.compile(r"part-\d{5}\.parquet")
 
 
 def scratch_of(run: RunDirectory) -> Location:
-    """Return the folder for an import's intermediate files; its name is one that only temporary files have."""
+    """Return the folder for an import's intermediate files; only temporary files have such names."""
     return run.root / ".tmp-import"
 
 
@@ -35,10 +35,10 @@ def check_apart(source: Location, run: RunDirectory) -> None:
 
 
 def check_room(run: RunDirectory, force: bool) -> bool:
-    """Return whether an import replaces a recording; a RunError where it must not, or may not without `force`."""
+    """Return whether an import replaces a recording; a RunError where it must not, or needs `force`."""
     if run.root.is_file():
         raise RunError(f"{run} is a file; import into a new folder")
-    # A folder of the user's may be called `manifests`, too.
+    # A user's own folder may also be called `manifests`.
     manifests = {key: body for key, body in run.manifests().items() if body.get("stage") == key}
     if not manifests and not (run.index / INDEX_FILE).exists():
         others = [child.name for child in run.root.children() if child.name not in (LOCK, LEASE)]
@@ -71,7 +71,7 @@ def check_export(place: Location, run: RunDirectory) -> None:
 
 
 def marked_npz(arrays: dict[str, NDArray[np.generic]]) -> bytes:
-    """Return the content of a .npz file that is known as an export."""
+    """Return the content of a .npz file if it is an export."""
     buffer = io.BytesIO()
     np.savez(buffer, allow_pickle=False, **arrays)
     with zipfile.ZipFile(buffer, "a") as archive:

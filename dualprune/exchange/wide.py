@@ -75,7 +75,7 @@ class RecordedWide(Recorded):
         return out
 
     def _check_axes(self, axes: Axes | None) -> None:
-        """Refuse epochs in the place of samples; ids and labels say what a row is."""
+        """Raise a DataError where epochs stand where samples should; ids and labels show what a row is."""
         if axes == "TN":
             raise DataError(
                 f'{self.name}: axes="TN" is for arrays; in wide Parquet a row is a sample, in long Parquet a sample in '
@@ -128,7 +128,7 @@ def _find_columns(files: ParquetSet, name: str) -> dict[str, list[str]]:
             epochs[epoch] = field.name
         else:
             raise DataError(
-                f"{name}: column {field.name!r} is no list; expected sample_id, label and one list column per "
+                f"{name}: column {field.name!r} is not a list; expected sample_id, label and one list column per "
                 "statistic, columns such as target_prob_0, target_prob_1, …, or one row per sample and epoch with "
                 f"sample_id, epoch, target_prob. It has: {', '.join(files.schema.names)}"
             )

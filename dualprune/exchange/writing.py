@@ -34,7 +34,7 @@ MOST_CLASSES = 1_000_000
 
 
 def config_of(recorded: Recorded, values: Mapping[str, Any]) -> Config:
-    """Return the configuration of the run: what was asked for, with the data's own facts."""
+    """Return the configuration of the run: the values that were passed, with the facts about the data."""
     facts: dict[str, dict[str, Any]] = {
         "data": {"source": SOURCE},
         "record": {"epochs": recorded.num_epochs, "statistics": list(recorded.columns)},
@@ -86,7 +86,7 @@ def _build_index(place: Location, config: Config, recorded: Recorded, origin: st
 
 
 def _classes(recorded: Recorded) -> tuple[list[str], pa.Array | None]:
-    """Return the names of the classes, and, where labels are names, what to look them up in."""
+    """Return the names of the classes, and, where labels are names, an array to look them up in."""
     highest = -1
     names: pa.Array | None = None
     for labels in recorded.labels():
@@ -181,7 +181,7 @@ def _odd_values(
 
 
 def _each(recorded: Recorded) -> Callable[[Callable[[int], Any], Sequence[int]], Iterator[Any]]:
-    """Return what yields function(number) for each number, in order: where the data are, on threads or as Ray tasks."""
+    """Return a function that runs function(number) for each number, in order, on threads or as Ray tasks."""
     return on_cluster if recorded.is_shared else _here
 
 

@@ -35,7 +35,7 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     """Return a function that runs `dualprune` with arguments."""
     package = logging.getLogger("dualprune")
     before = package.handlers[:], package.level, package.propagate
-    # Loggers of Ray's keep the stream of the test in which they were made.
+    # Ray's loggers keep the stream of the test that created them.
     monkeypatch.setattr(logging, "raiseExceptions", False)
 
     def run(*arguments: object) -> Outcome:

@@ -1,4 +1,4 @@
-"""A mistake of the user's ends with exit code 2 and one clear error, whatever command meets it."""
+"""A user's mistake ends with exit code 2 and one clear error, whichever command finds it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that only look load nothing heavy, each in a process of its own."""
+"""Commands that only read load nothing heavy; each runs in a process of its own."""
 
 from __future__ import annotations
 

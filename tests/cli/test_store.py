@@ -1,4 +1,4 @@
-"""`dualprune store`: what users' files need is said in options, not in Python."""
+"""`dualprune store`: messages about users' files name options, not Python arguments."""
 
 from __future__ import annotations
 

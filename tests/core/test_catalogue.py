@@ -1,4 +1,4 @@
-"""What is said about plug-ins, and the schema that has their options."""
+"""The descriptions of plug-ins, and the schema with their options."""
 
 from __future__ import annotations
 

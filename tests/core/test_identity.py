@@ -14,7 +14,7 @@ from dualprune.core.identity import differences, inner_section, with_baseline
 from dualprune.core.section import Section
 from dualprune.core.sections import TrainConfig
 
-# What the baseline held when it was first written: keys may be added to it, no value may change.
+# The baseline when it was first written: keys may be added to it, but no value may change.
 FIRST = json.loads(Path(__file__).with_name("baseline.json").read_text())
 
 
@@ -68,14 +68,14 @@ def test_a_new_field_and_a_new_default_leave_the_identity_alone() -> None:
     class Later(TrainConfig):
         baseline: ClassVar[dict[str, Any]] = {**TrainConfig.baseline, "ema": 0.0}
 
-        # Both a field that was not there, and a default that is another one now.
+        # Both a field that did not exist, and a default that has changed.
         ema: float = 0.999
         lr: float = 0.3
 
     before = TrainConfig(lr=0.05, epochs=40)
     stored = with_baseline(Later, dumped(before))
     assert differences(Later, dumped(Later(**stored))) == differences(TrainConfig, dumped(before))
-    # A run of the older version that said nothing of lr trained with its baseline, not with the default of now.
+    # A run of the older version without `lr` trained with its baseline, not with today's default.
     assert Later(**with_baseline(Later, {"epochs": 40})).lr == 0.1
     assert Later(**with_baseline(Later, {"epochs": 40})).ema == 0.0
     assert Later(epochs=40).ema == 0.999
@@ -94,7 +94,9 @@ def sections(model: type[Section]) -> list[type[Section]]:
 @pytest.mark.parametrize("section", sections(Config), ids=lambda section: section.__name__)
 def test_every_field_has_a_baseline(section: type[Section]) -> None:
     plain = {name for name in section.model_fields if inner_section(section, name) is None}
-    assert plain <= section.baseline.keys(), "a new field enters core/baseline.py with the value of the time before it"
+    assert plain <= section.baseline.keys(), (
+        "add the new field to core/baseline.py, with the value that gives the behaviour without it"
+    )
 
 
 def test_the_baseline_is_frozen() -> None:

@@ -98,7 +98,7 @@ def test_for_the_whole_set_the_formula_is_the_rule(num_samples: int, batch_size:
 
 
 def test_any_choice_is_merged_by_the_rule(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Few samples are planned together here, so that steps reach over several windows.
+    # Few samples are planned together here, so that steps span several windows.
     monkeypatch.setattr("dualprune.data.plan.BLOCK", 16)
     for _ in range(150):
         counts = RANDOM.integers(0, RANDOM.choice([2, 5, 60]), RANDOM.integers(1, 30))

@@ -1,4 +1,4 @@
-"""Every usable sample goes to one rank once an epoch, and a step is the same samples whatever the number of ranks."""
+"""Every usable sample goes to one rank once per epoch; a step has the same samples for any number of ranks."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_each_sample_is_given_once_an_epoch(world_size: int, kept: np.ndarray | 
             real = [batch.positions[batch.positions >= 0].tolist() for batch in step]
             assert min(len(batch.positions) for batch in step) >= 2
             together = sorted(position for part in real for position in part)
-            # What cannot be decoded keeps its place and counts.
+            # A sample that cannot be decoded keeps its position, and counts.
             assert {batch.num_global for batch in step} == {plan.size(number)}
             assert plan.size(number) - len(together) in (0, 1)
             assert together == sorted(single[number].positions[single[number].positions >= 0].tolist())
@@ -68,7 +68,7 @@ def test_each_sample_is_given_once_an_epoch(world_size: int, kept: np.ndarray | 
         assert sorted(seen) == expected
         assert [len(batches) for batches in ranks] == [plan.num_steps] * world_size
         orders.append([batch.positions.tolist() for batch in ranks[0]])
-    # Of a few samples, all are in one step, in which their order means nothing.
+    # With few samples, all are in one step, within which their order does not matter.
     assert kept is not None or orders[0] != orders[1]
 
 
@@ -111,7 +111,7 @@ def test_a_sample_looks_alike_on_any_number_of_ranks() -> None:
     alone = looks(1)
     assert torch.equal(looks(2), alone)
     assert torch.equal(looks(3), alone)
-    # Moved by a pixel at most, mirrored or not: each is cut out of its padded self.
+    # Each image is cut out of its padded self: moved by at most one pixel, mirrored or not.
     padded = torch.nn.functional.pad(split.images.float(), (1, 1, 1, 1))
     moved = 0
     for image, whole in zip(alone, padded, strict=True):

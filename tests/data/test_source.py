@@ -1,4 +1,4 @@
-"""What is common to sources: they are plug-ins, and listing them loads nothing that only reading needs."""
+"""Sources are plug-ins, and listing them loads nothing that only reading needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files say whose they are, and commit records which version wrote them; what older runs wrote is read as it is."""
+"""Files name their run, epoch and bucket, commit records their version; files of older runs are still read."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def facts(place: Path) -> dict[str, object]:
 
 
 def without_facts(place: Path) -> None:
-    """Write a file as a version before would have written it."""
+    """Write a file as an earlier version would have written it."""
     pq.write_table(pq.read_table(place).replace_schema_metadata(None), place, compression="none")
 
 
@@ -72,7 +72,7 @@ def test_files_that_were_mixed_up(
         list(read_blocks(store, 1, ["target_prob"], range(5)))
     with pytest.raises(DataError, match=whole):
         store.read_bucket(1)
-    # The check finds another checksum first; where the commit has it, too, it is the content that is told.
+    # The check reports a wrong checksum first; where the commit has the new one, it reports the content.
     commit = files[1].parent / "_commit.json"
     record = json.loads(commit.read_text())
     record["files"][1] = store.file(1, 1).write_table(pq.read_table(files[0])).to_json()

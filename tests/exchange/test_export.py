@@ -1,4 +1,4 @@
-"""What is exported can be imported, and is the same again."""
+"""An export can be imported, and the result is the same."""
 
 from __future__ import annotations
 

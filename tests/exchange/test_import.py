@@ -121,7 +121,7 @@ def test_a_npy_file_has_row_numbers_for_ids_and_no_labels(tmp_path: Path) -> Non
 def test_an_unsorted_long_table_comes_out_by_id(
     tmp_path: Path, ray_cluster: None, monkeypatch: pytest.MonkeyPatch, ids: np.ndarray
 ) -> None:
-    # The driver alone cuts: five ranges, eight tasks.
+    # The driver alone cuts the rows: five ranges, eight tasks.
     monkeypatch.setattr(long, "TASK_ROWS", 50)
     folder = tmp_path / "d"
     folder.mkdir()
@@ -153,7 +153,7 @@ def test_missing_values_are_kept_on_request(tmp_path: Path) -> None:
         DataError, match=rf"1 pairs .* are missing, such as sample {IDS[5]} in epoch 0; .*missing=.keep"
     ):
         dualprune.import_file(place, tmp_path / "run", config=SHORT)
-    # The one that failed is in no one's way.
+    # The import that failed is not in the way.
     run = dualprune.import_file(place, tmp_path / "run", config=SHORT, missing="keep")
     prob = contents(run)[2]
     assert np.argwhere(np.isnan(prob)).tolist() == [[0, int(np.argsort(np.argsort(IDS))[5])]]
@@ -245,7 +245,7 @@ def changed(column: str, row: int, value: Any) -> pa.Table:
         ("none.parquet", str, "there is no such file"),
         ("d.parquet", ragged(), r"target_prob has 4 values in row 13, but 6 in the first"),
         ("d.parquet", wide_table().drop(["target_prob"]), "has no statistic 'target_prob'; it has: sample_id, la"),
-        ("d.parquet", wide_table().append_column("x", [LABELS]), "column 'x' is no list; expected sample_id, la"),
+        ("d.parquet", wide_table().append_column("x", [LABELS]), "column 'x' is not a list; expected sample_id, la"),
         ("d.parquet", wide_table().append_column("el2n_1", [LABELS]), "column el2n_0 is missing; its 1 columns must "),
         ("d.parquet", wide_table(PROB[0]), "sample_id has the type float; expected whole numbers or strings"),
         ("d.parquet", wide_table()[:0], "has no rows"),
@@ -263,7 +263,7 @@ def changed(column: str, row: int, value: Any) -> pa.Table:
 def test_files_that_are_wrong(tmp_path: Path, name: str, make: Any, message: str) -> None:
     place = write(tmp_path / name, make) if isinstance(make, pa.Table) else make(tmp_path / name)
     if message == "epochs 1 … 3":
-        # Counted from 1 they are taken as they are; errors speak of the file's own numbers.
+        # Epochs may count from 1; errors use the file's own numbers.
         run = dualprune.import_file(place, tmp_path / "run", config=SHORT)
         assert dualprune.DynamicsStore(run).epochs == [0, 1, 2]
         return
@@ -304,7 +304,7 @@ def test_more_epochs_than_samples(tmp_path: Path) -> None:
         with pytest.raises(DataError, match=r"shape \(100, 12\).*100 epochs of 12 samples: more epochs than samples"):
             take()
         assert dualprune.DynamicsStore(take(axes="TN")).num_samples == 12
-    # What names the samples confirms them.
+    # Ids or labels confirm the number of samples.
     run = dualprune.import_dynamics(swapped, tmp_path / "named", sample_ids=np.arange(12))
     assert len(dualprune.DynamicsStore(run).epochs) == 100
 

@@ -57,7 +57,5 @@ def test_a_selection_of_an_earlier_recording(run: Any) -> None:
     for ids in (IDS[::-1], IDS[:20], range(40)):
         prob = PROB[:, : len(ids)]
         dualprune.import_dynamics(prob, run, sample_ids=ids, config={"score": {"window": 3}}, force=True)
-        with pytest.raises(
-            RunError, match=r"selection 'beta-0.5' is of samples that were recorded before; select again"
-        ):
+        with pytest.raises(RunError, match=r"selection 'beta-0.5' was drawn from an earlier recording; select again"):
             dualprune.PrunedDataset(IDS[: len(ids)], run, "beta-0.5")

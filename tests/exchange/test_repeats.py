@@ -1,4 +1,4 @@
-"""Rows of a long table that stand for one sample and epoch."""
+"""Repeated rows of one sample and epoch in a long table."""
 
 from __future__ import annotations
 

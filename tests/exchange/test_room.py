@@ -1,4 +1,4 @@
-"""Nothing that this package did not make is deleted or overwritten by an import."""
+"""An import deletes or overwrites nothing that this package did not make."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The contract of score methods: functions by name, the fold over an accumulator, state, what is missing."""
+"""The contract of score methods: functions by name, the fold over an accumulator, state, missing values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What our code may not call: whatever runs what it reads, or hands text to a shell. Found in the syntax tree."""
+"""Calls that our code must not make: those that run what they read, or pass text to a shell. Found in syntax trees."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 from pathlib import Path
 
-# Reading these runs code that the file brings along.
+# Reading these formats runs code in the file.
 UNPICKLERS = {
     f"{module}.{name}"
     for module in ("pickle", "cPickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve", "jsonpickle")

@@ -1,4 +1,4 @@
-"""Everything that is installed is pinned, is what is pinned, and comes from the package index; Ray is one number."""
+"""Every installed package is pinned, has the pinned version, and comes from the package index; Ray has one version."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cluster.documents import OVERLAYS, built, cluster_spec
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-# What makes environments, and is there before anything is pinned.
+# Packages that create environments, which exist before anything is pinned.
 TOOLS = {"pip", "uv", "setuptools", "wheel", "dualprune"}
 
 
@@ -68,7 +68,7 @@ def test_rays_version_is_one_number() -> None:
     } == {ray}
     base = (ROOT / "cluster" / "base" / "raycluster.yaml").read_text()
     assert yaml.safe_load(base)["spec"]["rayVersion"] == ray
-    # The image installs it by the constraints; no other file of the cluster's says a version of Ray.
+    # The image installs Ray by the constraints; no other file of the cluster names a version of it.
     dockerfile = (ROOT / "cluster" / "Dockerfile").read_text()
     assert not re.search(r"ray\[?[a-z,]*\]?[=~<>]=?\s*\d|rayproject/ray", dockerfile)
     said = [path for path in (ROOT / "cluster").rglob("*.yaml") if re.search(r"rayVersion:\s", path.read_text())]

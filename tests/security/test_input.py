@@ -1,4 +1,4 @@
-"""What comes from outside, checkpoints, images, names, YAML, cannot run code, fill the memory or leave the folder."""
+"""Input (checkpoints, images, names, YAML) cannot run code, fill the memory or leave the folder."""
 
 from __future__ import annotations
 
@@ -161,5 +161,5 @@ def test_an_address_with_credentials_is_refused_without_showing_them(address: st
     with pytest.raises(AddressError, match="the address holds a name or password; take them out") as caught:
         Location.of(address)
     assert "hidden" not in str(caught.value)
-    # Nor do they appear where such a place was made in another way.
+    # Nor do they appear where such a location was made in another way.
     assert "hidden" not in str(Location(address))

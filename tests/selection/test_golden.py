@@ -1,6 +1,6 @@
-"""The kept ids of an example, as they were first drawn: a seed must go on meaning the same samples.
+"""The kept ids of an example, as they were first drawn: a seed must keep meaning the same samples.
 
-Where a change of the draws is meant, run this file as a program, and say so in CHANGELOG.md.
+Where a change of the draws is intended, run this file as a program, and note the change in CHANGELOG.md.
 """
 
 from __future__ import annotations

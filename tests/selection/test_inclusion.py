@@ -29,7 +29,7 @@ def test_each_sample_is_kept_as_often_as_numpy_keeps_it() -> None:
         ours[kept] += 1
         numpys[drawn] += 1
     assert ours.sum() == numpys.sum() == 5 * NUM_SEEDS
-    # Only those that can be kept or left out say anything.
+    # Only samples that can be kept or left out are informative.
     sure = (ours + numpys < 10) | (2 * NUM_SEEDS - ours - numpys < 10)
     assert np.count_nonzero(~sure) >= 6
     assert scipy.stats.chi2_contingency([ours[~sure], numpys[~sure]]).pvalue > 0.001

@@ -170,7 +170,7 @@ def test_nested_draws(method: str) -> None:
     assert [len(rows) for rows in kept] == [100, 700, 300]
     assert set(kept[0].tolist()) < set(kept[2].tolist()) < set(kept[1].tolist())
     free = selection.select(SelectConfig(method=method, ratio=ratios), SCORE, MEAN)
-    # Without weights that change with the ratio, draws of one seed are nested in any case.
+    # Where weights do not change with the ratio, draws of one seed are always nested.
     assert ([rows.tolist() for rows in free] == [rows.tolist() for rows in kept]) == (method != "beta")
 
 
@@ -210,7 +210,7 @@ def test_inclusion_probabilities_make_totals_free_of_bias() -> None:
         mask = drawn.cutoff.keeps(whole)
         chance = drawn.cutoff.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)[mask]
         assert ((chance > 0) & (chance <= 1)).all()
-        # The heaviest are where a wrong probability shows; a tiny one makes the sum noisy without bias.
+        # A wrong probability shows at the heaviest samples; a tiny one makes the sum noisy without bias.
         heavy = SCORE[mask] > np.median(SCORE)
         totals.append((value[mask] / chance)[heavy & (MEAN[mask] > 0.3)].sum())
         counts += mask
@@ -249,7 +249,7 @@ def test_a_score_of_minus_infinity_is_never_kept(method: str) -> None:
 
 
 class Oldest(Sampler):
-    """As plain as a sampler can be."""
+    """The simplest possible sampler."""
 
     def draw(self, ratio: float, summary: Summary) -> Draw:
         class Age(Draw):

@@ -24,7 +24,7 @@ EPOCHS = 12
 
 def prune(*arguments: object) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "dualprune", "prune", *map(str, arguments)]
-    # A cluster of its own, whatever the tests have set.
+    # A cluster of its own, whatever other tests have set.
     env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     return subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=env)
 
@@ -34,7 +34,7 @@ def killed_when(reached: Callable[[], bool], process: subprocess.Popen[str]) -> 
     try:
         while not reached():
             assert process.poll() is None, process.communicate()[1]
-            assert time.monotonic() < give_up, "it did not come so far"
+            assert time.monotonic() < give_up, "it did not get that far"
             time.sleep(0.02)
     finally:
         process.send_signal(signal.SIGKILL)
@@ -63,7 +63,7 @@ def test_a_killed_prune_goes_on_where_it_was(tmp_path: Path) -> None:
         manifest = run / "manifests" / "record.json"
         return manifest.exists() and json.loads(manifest.read_bytes())["status"] == "done"
 
-    # The run directory alone says how to go on.
+    # The run directory alone is enough to continue.
     killed_when(recorded, prune(run))
     store = dualprune.DynamicsStore(run)
     assert store.epochs == list(range(EPOCHS))

@@ -1,4 +1,4 @@
-"""Measurements become columns, bucket by bucket, which column scores read; a stage that is done is not done again."""
+"""Measurements become columns, bucket by bucket, which column scores read; a finished stage is not repeated."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Brightness(ColumnScore):
 
 @pytest.fixture(autouse=True)
 def plugins(monkeypatch: pytest.MonkeyPatch, in_this_process: None) -> None:
-    """Register the plug-ins of this file, and work here, for each test alone."""
+    """Register the plug-ins of this file, and process buckets here, for each test alone."""
     for registry, items in (
         (MEASUREMENTS, {"mean_pixel": MeanPixel, "centred": Centred}),
         (SCORES, {"brightness": Brightness}),

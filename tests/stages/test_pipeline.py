@@ -1,4 +1,4 @@
-"""The whole way, on real engines."""
+"""The whole pipeline, on real engines."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Pruned = tuple[dict[str, Any], Path]
 
 @pytest.fixture(scope="module")
 def pruned(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Pruned:
-    """Prune 61 images once; give the configuration and the run directory."""
+    """Prune 61 images once; return the configuration and the run directory."""
     folder = tmp_path_factory.mktemp("pruned")
     config = {
         "data": {"source": "parquet", "path": write(folder / "train.parquet", num=61)},
@@ -71,7 +71,7 @@ def test_a_parquet_set_is_pruned_and_only_what_changed_is_done_again(
         assert f"{stage}: done already, skipped" in caplog.text
     assert "select.beta-0.7: done in" in caplog.text
 
-    # What a damaged file's error tells to do.
+    # The remedy that the error about a damaged file names.
     (run.dynamics / "epoch=0001").delete()
     run_stages(run, run.load_config(), ["record"])
     assert dualprune.DynamicsStore(run).epochs == [0, 1, 2]
@@ -136,7 +136,7 @@ def test_cifar10(tmp_path: Path, ray_cluster: None) -> None:
     prob = np.concatenate([store.read_bucket(bucket)["target_prob"] for bucket in range(store.num_buckets)])
     assert prob.shape == (5000, 5)
     assert np.isfinite(prob).all()
-    # It learns: what is right becomes more probable.
+    # The model learns: right answers become more probable.
     assert prob[:, 4].mean() > prob[:, 0].mean() + 0.05
     kept = (result.run.selection("beta-0.9") / "kept.parquet").read_table()
     assert kept.num_rows == 500

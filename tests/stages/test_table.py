@@ -1,4 +1,4 @@
-"""The table of stages: what follows from it."""
+"""The table of stages, and what follows from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs of an older version (tests/runs) go on with this one, and mean what they meant."""
+"""Runs of an older version (tests/runs) continue with this one, and keep their meaning."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_stored_configuration_is_the_one_that_made_it(runs: Path, messages: 
     stored, written = run.load_config(["select.method=beta"]), load_config(RUNS / "finished.yaml")
     for section in ("data", "model", "train", "score", "select", "evaluate"):
         assert stored.identity(section) == written.identity(section)
-    # What the older version did not have is as it was then, not as it is now.
+    # Fields that the older version did not have get their baseline, not today's default.
     assert stored.mean_epochs is None
     run_stages(run, stored, STAGES)
     assert skipped(messages) == KEYS
@@ -132,7 +132,7 @@ def test_a_new_field_and_a_new_default_change_nothing(
     assert (config.train.ema, config.train.weight_decay) == (0.0, 5e-4)
     run_stages(run, config, STAGES)
     assert skipped(messages) == KEYS
-    # A person's file that says nothing of them asks for what is the default now: another recipe.
+    # A user's file without these fields asks for today's defaults, which are another recipe.
     with pytest.raises(ValueError, match=r"train\.ema: 0\.0 there, 0\.999 now"):
         run_stages(run, load_config(RUNS / "finished.yaml"), ["record"])
 

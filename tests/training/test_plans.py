@@ -1,4 +1,4 @@
-"""A curriculum decides the same on any number of ranks, and goes on from its state as if nothing had happened."""
+"""A curriculum decides the same on any number of ranks, and continues from its state as if never interrupted."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def made_split() -> ResidentSplit:
 
 
 class Training:
-    """What a recording does, without a store."""
+    """The calls of a recording, without a store."""
 
     def __init__(self, rank: int = 0, world_size: int = 1, subset: Choice | None = None) -> None:
         torch.manual_seed(0)
@@ -133,7 +133,7 @@ class Training:
 def train_rank(rank: int, world_size: int, folder: str) -> None:
     training = Training(rank, world_size)
     training.train(range(EPOCHS))
-    # Every rank holds the whole.
+    # Every rank holds all values.
     losses = collectives.gather_objects(training.curriculum.loss.tolist())
     assert losses == [losses[0]] * world_size
     if rank == 0:
@@ -171,7 +171,7 @@ def test_what_a_curriculum_is_shown() -> None:
     assert half.max() == -(-(NUM // 2) // BATCH) - 1
     assert (half[left_out[left_out % 4 == 0]] == REFRESHED).all()
     assert (half[left_out[left_out % 4 != 0]] == NOT_SEEN).all()
-    # What is shown again is what evaluation sees.
+    # Refreshed samples have their values in evaluation mode.
     [batch] = training.loader.as_is(np.array([left_out[left_out % 4 == 0][0]]), 1)
     with torch.no_grad():
         loss = nn.functional.cross_entropy(training.trainer.model(batch.inputs), batch.targets)

@@ -1,4 +1,4 @@
-"""Statistics cover each sample exactly once an epoch, whatever the number of workers."""
+"""Statistics cover each sample exactly once per epoch, whatever the number of workers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Statistics that compare epochs, have a value per class or are not stored: recorded, killed, resumed, scored."""
+"""Recording, killing, resuming and scoring statistics that compare epochs, have a value per class or are not stored."""
 
 from __future__ import annotations
 
@@ -206,7 +206,7 @@ def test_a_resumed_recording_is_the_uninterrupted_one_to_the_byte(tmp_path: Path
             run_on_ranks(record_rank, ranks, ranks, str(killed.root), *epochs, gap)
 
     go(before, 0, 5)
-    # The last state is that of epoch 3: what came after it is lost with the process.
+    # The last state is that of epoch 3: later values are lost with the process.
     assert [has_state(killed.dynamics, epoch) for epoch in range(5)] == [False, True, False, True, False]
     discard_from(killed.dynamics, 4)
     go(after, 4, NUM_EPOCHS)

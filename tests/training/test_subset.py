@@ -1,4 +1,4 @@
-"""A training from scratch: what it trains on, and how it is tested."""
+"""A training from scratch: the samples that it trains on, and its test."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class StabilityWatch(EpochListener):
         """No statistics: it reads the running scores."""
 
     def prompt(self, epoch: int) -> bool:
-        """Return whether there are scores after `epoch`: stopping an epoch earlier saves more than overlapping a write."""
+        """Return whether there are scores after `epoch`: stopping an epoch earlier saves more than a parallel write."""
         return epoch + 1 >= self._min_epochs
 
     def committed(self, epoch: int) -> None:

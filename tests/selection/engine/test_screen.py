@@ -1,4 +1,4 @@
-"""Passing over samples that cannot rank high enough: never one too many, and most of them."""
+"""The screen leaves out most samples that cannot rank high enough, and never one that can."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A pool of workers that trains a list of jobs, some of which end badly."""
+"""A pool of workers that trains a list of jobs, some of which fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from dualprune.stages.record.decode import load_resident
 
 @dataclass(frozen=True)
 class KillsItsWorkerOnce:
-    """The first half of the candidates, for whoever asks a second time; the first one is killed."""
+    """The first half of the candidates, at the second request; the worker of the first is killed."""
 
     marker: Path
 
@@ -80,7 +80,7 @@ def test_a_killed_worker_loses_nothing_and_the_order_does_not_matter(context: Tr
         assert [row["kept"] for row in rows] == [120, 60, 60, 60, 60]
         assert [row["ratio"] for row in rows] == pytest.approx([0.0, 0.5, 0.5, 0.5, 0.5])
         before = {file.name: file.read_bytes() for _, file in pairs}
-        assert pool.train(pairs, "test") == rows, "what is there is not trained again"
+        assert pool.train(pairs, "test") == rows, "a finished training is not repeated"
         again = pool.train([(one, Location.of(tmp_path / "second") / file.name) for one, file in pairs[::-1]], "test")
     assert {file.name: file.read_bytes() for _, file in pairs} == before
     assert [row["accuracy"] for row in again[::-1]] == [row["accuracy"] for row in rows]

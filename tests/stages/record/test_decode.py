@@ -1,4 +1,4 @@
-"""Decoding on the cluster: pixels, facts and what cannot be decoded."""
+"""Decoding on the cluster: pixels, facts, and images that cannot be decoded."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ from tests.training.processes import run_on_ranks
 
 NUM_SAMPLES, NUM_EPOCHS, WINDOW = 400, 20, 3
 RANDOM = np.random.default_rng(0)
-# Each epoch is as wild as the first.
+# Each epoch varies as much as the first.
 WILD = RANDOM.random((NUM_SAMPLES, NUM_EPOCHS)).astype(np.float32)
-# What a sample does, it does in every epoch: how much it wavers is its own.
+# A sample behaves alike in every epoch: its spread is its own.
 LEVEL, WAVE = RANDOM.random((2, NUM_SAMPLES, 1))
 CALM = (LEVEL + 0.3 * WAVE * np.resize([1.0, -1.0], NUM_EPOCHS) * (1 - 0.5 * LEVEL)).clip(0, 1).astype(np.float32)
 
@@ -88,7 +88,7 @@ def test_wild_dynamics_do_not_settle(make_dynamics: MakeDynamics) -> None:
     watch_rank(0, str(run.root), settings(), None)
     found = measured(run)
     assert len(found["epochs"]) == NUM_EPOCHS - WINDOW + 1 - 2
-    # What is measured is what scores and selections at these epochs would be.
+    # The measurements equal those of scores and selections at these epochs.
     now, before = (dual_and_mean(WILD[:, :epochs], WINDOW) for epochs in (NUM_EPOCHS, NUM_EPOCHS - 2))
     select = measured_select(settings().select)
     sampler = make_sampler(settings().model_copy(update={"select": select}))
@@ -111,7 +111,7 @@ def test_ranks_and_resumes_do_not_change_what_is_decided(make_dynamics: MakeDyna
     watch_rank(0, str(run.root), config, 15)
     alone = measured(run)
     assert alone["samples"] <= 150
-    # A resume follows the committed epochs anew, as this does.
+    # A resume follows the committed epochs again, as here.
     watch_rank(0, str(run.root), config, 15)
     assert measured(run) == alone
     run.stability.delete()

@@ -1,4 +1,4 @@
-"""Recording by a real Ray Train: each sample once an epoch for any number of workers, which may change on the way."""
+"""Recording with a real Ray Train: each sample once per epoch for any number of workers, which may change midway."""
 
 from __future__ import annotations
 

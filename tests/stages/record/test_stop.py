@@ -1,4 +1,4 @@
-"""Recording that stops when the scores have settled, by real training workers; and the scores that it leaves."""
+"""Recording with real training workers stops when the scores have settled, and writes the scores."""
 
 from __future__ import annotations
 
@@ -73,16 +73,16 @@ def test_a_recording_that_settled_is_done_until_the_thresholds_say_otherwise(
     for key in ("fingerprint", "settings", "inputs", "summary", "status"):
         assert run.require("score.dual", "score")[key] == other.require("score.dual", "score")[key]
 
-    # Other samples to keep, or thresholds that it meets as well, do not open it again.
+    # Other samples to keep, or thresholds that it also meets, do not reopen it.
     caplog.clear()
     with caplog.at_level(logging.INFO, logger="dualprune"):
         run_stages(run, settings({"stable": any_move}, select={"ratio": [0.2, 0.8]}), ["record"])
         run_stages(run, settings({"stable": {**any_move, "overlap": 0.01}}), ["record"])
-    # A record counts once, through however many handlers it comes.
+    # A log record counts once, however many handlers it passes.
     said = {id(record) for record in caplog.records if record.getMessage() == "record: done already, skipped"}
     assert len(said) == 2
 
-    # Thresholds that it does not meet do: what is there is built upon.
+    # Thresholds that it does not meet reopen it, and recording continues.
     config = settings({"stable": {**any_move, "overlap": 1.0, "correlation": 1.0}})
     run_stages(run, config, ["record"])
     assert recorded(run) == (6, "record.epochs", list(range(6)))

@@ -142,7 +142,7 @@ def test_each_scope_sees_what_it_needs(make_dynamics: MakeDynamics, num_buckets:
     run = with_features(make_dynamics(PROB, labels=LABELS, num_buckets=num_buckets))
     run_score(run, settings("twice", "centre", "summed", "rank"))
     norm = np.linalg.norm(VECTORS.astype(float), axis=1)
-    # What a method reads is scored before it, whether it was asked for or not.
+    # A method that another reads is scored first, whether or not the configuration names it.
     np.testing.assert_array_equal(scores(run, "dual")["score"], dual(PROB, 3))
     np.testing.assert_allclose(scores(run, "norm")["score"], norm * dual(PROB, 3))
     np.testing.assert_allclose(scores(run, "norm")["norm"], norm)
@@ -154,7 +154,7 @@ def test_each_scope_sees_what_it_needs(make_dynamics: MakeDynamics, num_buckets:
     for name in ("twice", "rank"):
         np.testing.assert_array_equal(scores(run, name)["mean_prob"], scores(run, "dual")["mean_prob"])
         assert run.require(f"score.{name}", "score")["summary"] == {"samples": NUM, "left_out": 0}
-    # Done is done, until what it was made from changes.
+    # A finished stage stays done until its inputs change.
     files = [run.scores(name) / "_commit.json" for name in ("norm", "centre")]
     before = [file.read_bytes() for file in files]
     run_score(run, settings("twice", "centre"))

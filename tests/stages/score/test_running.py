@@ -155,7 +155,7 @@ def test_where_no_scores_are_kept(tmp_path: Path) -> None:
     assert RunningScores.from_config(settings(), index, ["loss"]) == []
     off = make_config({"record": {"online": False}})
     assert RunningScores.from_config(off, index, ["target_prob"]) == []
-    # Fewer epochs than a window, or another number than was asked for: that is for the score stage to say.
+    # With fewer epochs than a window, or another number than configured, the score stage reports the error.
     assert not kept.write(RunDirectory(tmp_path), settings(), 2)
     assert not kept.write(RunDirectory(tmp_path), settings(epochs=5), 6)
     assert not (tmp_path / "scores").exists()

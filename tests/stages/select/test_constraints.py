@@ -1,4 +1,4 @@
-"""Constraints and looks at selections on a run directory and a Parquet source."""
+"""Constraints and inspection of selections on a run directory and a Parquet source."""
 
 from __future__ import annotations
 

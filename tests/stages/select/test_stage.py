@@ -61,7 +61,7 @@ def test_the_same_as_on_arrays_however_it_is_cut(
 def test_the_number_of_workers_does_not_matter(
     make_dynamics: MakeDynamics, ray_cluster: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One task after the other for each bucket, a few tasks at a time, all of the cluster's CPUs with one task each."""
+    """One task per bucket, a few tasks at a time, and one task for each of the cluster's CPUs."""
     run = make_dynamics(PROB, num_buckets=7)
     recorded(run)
     config = settings(method="beta", ratio=0.7, seed=3)

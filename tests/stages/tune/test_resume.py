@@ -32,7 +32,7 @@ def test_a_killed_sweep_goes_on_without_training_a_finished_point_again(make_swe
         deadline = time.monotonic() + 240
         while len(log.place.children()) < WANTED // 2:
             assert sweep.poll() is None, "the sweep ended before it could be killed"
-            assert time.monotonic() < deadline, "the sweep did not come to its half"
+            assert time.monotonic() < deadline, "the sweep did not get halfway"
             time.sleep(0.02)
     finally:
         sweep.send_signal(signal.SIGKILL)
