@@ -117,7 +117,7 @@ def _grouped(files: ParquetSet) -> tuple[tuple[RowGroup, ...], ...]:
 
 
 def _sample(table: LongTable, task: int) -> pa.Array:
-    """Return some ids of a part, from its first row group: all groups of a part are in the same order."""
+    """Return some ids of a part, from its first row group: the groups of a part are ordered in the same way."""
     ids = table.read(table.parts[task][0], [SAMPLE_ID])[SAMPLE_ID].combine_chunks()
     rows = np.random.default_rng(task).integers(max(1, len(ids)), size=min(SAMPLED_IDS, len(ids)))
     return ids.take(pa.array(rows))

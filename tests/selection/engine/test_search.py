@@ -46,7 +46,7 @@ def in_buckets(columns: dict[str, np.ndarray], count: int) -> InBuckets:
 @pytest.mark.parametrize("name", list(SCORES))
 @pytest.mark.parametrize("end", ["high", "low"])
 @pytest.mark.parametrize("few", [5, 700, 10_000])
-# Without a sketch, with good ends, and with ends so narrow that they are wrong.
+# With an empty sketch, with good ends, and with ends so narrow that they are wrong.
 @pytest.mark.parametrize(("share", "deviations"), [(10_000, 0.0), (3, 3.5), (3, -2.0)])
 def test_the_k_highest_of_each_cell(
     monkeypatch: pytest.MonkeyPatch, name: str, end: Any, few: int, share: int, deviations: float
