@@ -20,7 +20,7 @@ class SharedJobs:
 
     context: TrainingContext
     jobs: tuple[tuple[Job, Location], ...]
-    board: Any
+    progress: Any
 
 
 def train_together(
@@ -32,10 +32,10 @@ def train_together(
     """
     todo = tuple((job, file) for job, file in jobs if not file.exists())
     if todo:
-        with user_errors(), worker_progress(title, total=len(todo)) as board:
+        with user_errors(), worker_progress(title, total=len(todo)) as progress:
             # Ray Train has nothing to resume: finished trainings are in the jobs' files.
             name = f"train-{uuid.uuid4().hex[:8]}"
-            shared = SharedJobs(context, todo, board)
+            shared = SharedJobs(context, todo, progress)
             fit(_train, shared, context.workers, scratch, name, max_failures=max_failures)
         scratch.delete()
     return [{**file.read_json(), "subset": job.subset} for job, file in jobs]
@@ -55,5 +55,5 @@ def _train(arguments: dict[str, Any]) -> dict[str, Any]:
         row = worker.run(job)
         if collectives.rank() == 0:
             file.write_json(row)
-            shared.board.set.remote(number, f"{row['subset']} {row['ratio']:g}: {row['accuracy']:.1%}")
+            shared.progress.set.remote(number, f"{row['subset']} {row['ratio']:g}: {row['accuracy']:.1%}")
     return {"trainings": len(todo)}

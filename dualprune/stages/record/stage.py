@@ -147,8 +147,8 @@ def _record(
     _tell_of_other_batches(run.checkpoints / f"record-{fingerprint}", config)
     with user_errors():
         data = load_resident(source)
-        with worker_progress("record", total=config.record.epochs) as board:
-            job = RecordJob(config, str(run.root.address), columns, fingerprint, data, board)
+        with worker_progress("record", total=config.record.epochs) as progress:
+            job = RecordJob(config, str(run.root.address), columns, fingerprint, data, progress)
             result = fit(
                 record_worker,
                 job,

@@ -47,7 +47,7 @@ class RecordJob:
     columns: tuple[str, ...]
     fingerprint: str
     data: ResidentData
-    board: Any
+    progress: Any
 
 
 def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         if collectives.rank() == 0:
             planned = num_epochs if last else config.record.epochs
             _publish(run, epoch, planned, result, plan.num_samples / trained_s, recorder.commit_s)
-            job.board.set.remote(num_epochs, note)
+            job.progress.set.remote(num_epochs, note)
         if last:
             recorder.commit()
         if last or checkpointed:

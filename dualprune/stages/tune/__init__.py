@@ -11,7 +11,7 @@ __all__ = ["run_tune"]
 
 
 def __getattr__(name: str) -> Any:
-    # The process that computes scores imports a part of this package: it does not wait for torch and Ray Tune.
+    # The process that computes scores imports a part of this package, and must not wait for torch and Ray Tune.
     if name == "run_tune":
         from dualprune.stages.tune.stage import run_tune
 

@@ -1,4 +1,4 @@
-"""Trainings outside of the search: the full set's accuracy, and the check of the best points on the test set.
+"""Trainings outside the search: the full set's accuracy, and the check of the best points on the test set.
 
 tune/baseline/*.json, tune/test/*.json   a row per training, as `evaluate` has it
 """
@@ -37,7 +37,7 @@ def test_jobs(sweep: SweepContext, chosen: Sequence[Config]) -> list[Job]:
 
 
 def file_of(job: Job, folder: Location) -> Location:
-    """Return where the row of a job lies: its name stands for everything that the training depends on."""
+    """Return the file of a job's row; its name follows from everything that the training depends on."""
     config = job.config
     parts: list[Any] = [
         config.identity("model"),

@@ -31,7 +31,7 @@ class SweepContext:
 
     def selected(self, config: Config, seed: int, subset: str = SELECTED) -> Job:
         """Return the training on what `config` selects, drawn and trained with `seed` added to its own seeds."""
-        # A sampler without a ratio keeps as many as it finds.
+        # A sampler without a ratio decides itself how many samples it keeps.
         ratio = config.select.ratios[0] if SAMPLERS[config.select.method].has_ratio else None
         samples = DrawnSamples(config, seed, self.scores, self.classes)
         return Job(subset, samples, config, ratio, seed, config.evaluate.budget)
@@ -39,7 +39,7 @@ class SweepContext:
 
 @dataclass(frozen=True)
 class DrawnSamples:
-    """What a configuration selects of the samples in a `ScoreCache`."""
+    """The samples that a configuration selects from a `ScoreCache`."""
 
     config: Config
     seed: int
@@ -47,7 +47,7 @@ class DrawnSamples:
     classes: tuple[str, ...]
 
     def positions(self, candidates: Positions) -> Positions:
-        """Draw them; the cache holds the scores of the candidates alone."""
+        """Draw the positions; the cache holds the scores of the candidates alone."""
         del candidates
         [reference] = ray.get(self.scores.get.remote(ScoreRequest.of(self.config)))
         return draw(self.config, ray.get(reference), self.classes, self.seed)

@@ -1,4 +1,4 @@
-"""What writes the course of every trial: Ray's own integrations."""
+"""Loggers that write the course of every trial: Ray's own integrations."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from dualprune.errors import ConfigError
 
-# By name: where it is, and the package that it needs.
+# By name: the logger's address, and the package that it needs.
 _LOGGERS = {
     "csv": ("ray.tune.logger", "CSVLoggerCallback", None),
     "json": ("ray.tune.logger", "JsonLoggerCallback", None),

@@ -28,7 +28,7 @@ def nested_trial(config: dict[str, Any], plan: Plan, workers: Workers, storage: 
         train_loop_config={"plan": plan, "point": point},
         scaling_config=workers.scaling_config(),
         run_config=ray.train.RunConfig(
-            # Unique: Ray Train would take up a run of the same name.
+            # Unique, as Ray Train would resume a run of the same name.
             name=f"train-{uuid.uuid4().hex[:8]}",
             storage_path=storage.path,
             storage_filesystem=None if storage.is_local else storage.filesystem,
@@ -41,6 +41,6 @@ def nested_trial(config: dict[str, Any], plan: Plan, workers: Workers, storage: 
 def _train(arguments: dict[str, Any]) -> None:
     plan: Plan = arguments["plan"]
     worker = Worker(plan.sweep.training, ray.train.torch.get_device(), ray.train.torch.prepare_model)
-    # Every rank draws the same samples and reports; rank 0's numbers, which are of all ranks, count.
+    # Every rank draws the same samples and reports; rank 0's numbers, which cover all ranks, count.
     for result in plan.results(worker, arguments["point"]):
         ray.train.report(result)

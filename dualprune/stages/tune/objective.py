@@ -9,7 +9,7 @@ from dualprune.core.sections import TuneConfig
 from dualprune.stages.tune.trial_log import FINISHED, Record
 
 ACCURACY, LARGEST_RATIO, PARETO = "accuracy", "largest_ratio", "pareto"
-# Names of what Ray Tune is told to raise.
+# Names of the values that Ray Tune maximises.
 METRIC = "objective"
 METRICS = ["ratio", "accuracy"]
 
@@ -31,8 +31,8 @@ class Objective:
     def value(self, accuracy: float, ratio: float) -> float:
         """Return the value to maximise.
 
-        For the largest ratio that is the ratio where accuracy ≥ full - ε, else the (negative) lack of accuracy: every
-        point that holds is above every one that does not, and these are ordered by how near they come.
+        For the largest ratio it is the ratio if accuracy ≥ full - ε, else the (negative) lack of accuracy. So every
+        point that meets the condition is above every other point, and the others are ordered by how close they come.
         """
         if self.kind != LARGEST_RATIO:
             return accuracy
@@ -66,7 +66,7 @@ class Objective:
 
 
 def front(records: Sequence[Record]) -> list[Record]:
-    """Return the trials that no other beats in ratio and accuracy at once, by ratio; of equal ones the first."""
+    """Return the trials that no other beats in both ratio and accuracy, by ratio; of equal trials the first."""
     ranked = sorted(records, key=lambda r: (-r["ratio"], -r["accuracy"], r["key"]))
     kept: list[Record] = []
     for record in ranked:

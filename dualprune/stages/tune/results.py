@@ -1,4 +1,4 @@
-"""What a sweep leaves behind.
+"""The result files of a sweep.
 
 tune/trials.parquet   a row per point: its parameters by key, state, accuracy, stderr, ratio, kept, seconds, …
 tune/best.yaml        the configuration of the best point, ready for `dualprune prune`
@@ -57,7 +57,7 @@ def trials_table(records: Sequence[Record], space: Space) -> pa.Table:
 
 
 def best_config(config: Config, best: Record) -> str:
-    """Return the best point's configuration as YAML, with the defaults of `tune` in place of the search."""
+    """Return the best point's configuration as YAML, with the defaults of `tune` instead of the search."""
     return dump_config(config_at(config, best["point"]).model_copy(update={"tune": TuneConfig()}))
 
 
@@ -80,8 +80,8 @@ def best_points(best: Sequence[Record]) -> list[dict[str, Any]]:
 def importance(records: Sequence[Record], space: Space, of: str) -> dict[str, float] | None:
     """Return how much each key matters to the value `of` (accuracy, objective), in shares of 1, or None.
 
-    By PED-ANOVA (arXiv 2304.10255): how far the settings of the best tenth differ from those of all. Trials that were
-    stopped early take no part. None where they are fewer than ten, or all alike.
+    By PED-ANOVA (arXiv 2304.10255): how far the settings of the best tenth differ from those of all trials. Trials that
+    were stopped early do not count. None where there are fewer than ten trials, or all are alike.
     """
     finished = [record for record in records if record["state"] == FINISHED]
     varied = [key for key in space if len({repr(record["point"][key]) for record in finished}) > 1]

@@ -36,16 +36,18 @@ class ScoreRequest:
 
     @classmethod
     def of(cls, config: Config) -> ScoreRequest:
-        """Return what `config` selects by."""
+        """Return the scores that `config` selects by."""
         name = config.select_score
         built = make_score(config, name)
         if not isinstance(built, EpochScore):
-            raise ConfigError(f"select.score: {name} is no score of recorded epochs, which is what a sweep can vary")
+            raise ConfigError(
+                f"select.score: {name} reads columns, but a sweep needs a score of recorded epochs; select by another"
+            )
         return cls(name, built, config.score.epochs, config.score.on_nan, config.mean_epochs)
 
     @property
     def key(self) -> str:
-        """Equal for equal scores."""
+        """A key that is equal for equal scores."""
         options = self.built.options.model_dump(mode="json")
         return fingerprint([self.method, options, self.epochs, self.on_nan, self.mean_epochs])
 

@@ -1,4 +1,4 @@
-"""From `config.tune` to Ray Tune's parts: what suggests points, what stops trials early, what each trial may take."""
+"""Builds Ray Tune's parts from `config.tune`: the search algorithm, the scheduler, and the resources of a trial."""
 
 from __future__ import annotations
 
@@ -37,10 +37,13 @@ def check_settings(whole: Config, space: Space) -> None:
                 f"ratios that objective {config.objective} looks for; set it to none, or tune.objective to accuracy"
             )
         if "select.ratio" not in space:
-            raise ConfigError(f"config.tune.space: objective {config.objective} needs select.ratio in it")
+            raise ConfigError(
+                f"config.tune.space: has no select.ratio, which objective {config.objective} needs; add it"
+            )
     if config.scheduler != "none" and config.grace_epochs >= (longest := num_epochs(whole)):
         raise ConfigError(
-            f"config.tune.grace_epochs: {config.grace_epochs} leaves nothing to stop of trainings of {longest} epochs"
+            f"config.tune.grace_epochs: {config.grace_epochs} leaves nothing to stop in trainings of {longest} epochs; "
+            "lower it"
         )
 
 
@@ -48,14 +51,18 @@ def _check_select(config: Config, space: Space) -> None:
     select = config.select
     if "select.ratio" not in space and len(select.ratios) > 1:
         raise ConfigError(
-            f"config.select.ratio: {select.ratios} are several, and a trial has one; set one, or put select.ratio into "
+            f"config.select.ratio: {select.ratios} are several, but a trial has one; set one, or add select.ratio to "
             "tune.space"
         )
     for name in ("always_keep", "never_keep", "deduplicate"):
         if getattr(select, name):
-            raise ConfigError(f"config.select.{name}: a sweep draws without it; unset it, and set it again for `prune`")
+            raise ConfigError(
+                f"config.select.{name}: a sweep does not support it; unset it, and set it again for `prune`"
+            )
     if select.balance.active and select.balance.by != "label":
-        raise ConfigError(f"config.select.balance.by: {select.balance.by}; a sweep balances by label alone")
+        raise ConfigError(
+            f"config.select.balance.by: {select.balance.by}, but a sweep balances by label alone; set it to label"
+        )
 
 
 def wanted_trials(config: TuneConfig, space: Space, max_trials: int | None) -> int:
@@ -65,7 +72,7 @@ def wanted_trials(config: TuneConfig, space: Space, max_trials: int | None) -> i
 
 
 def remaining_points(config: TuneConfig, space: Space, wanted: int, log: TrialLog) -> list[Point] | None:
-    """Return the points of a grid or of chance that are not tried yet, in order; None where Optuna suggests them."""
+    """Return the grid or random points that are not tried yet, in order; None where Optuna suggests them."""
     if config.search == "optuna":
         return None
     points = grid_points(space) if config.search == "grid" else random_points(space, wanted, config.seed)
@@ -88,7 +95,7 @@ def suggest(
     done = [record for record in records if record["state"] != FAILED]
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = optuna.storages.InMemoryStorage()
-    # A resumed search draws other points than the first did, and knows what came of those.
+    # A resumed search draws other points than the first one, and knows the results of those.
     sampler = optuna.samplers.TPESampler(seed=config.seed + len(done))
     known = optuna.create_study(
         storage=storage, study_name=STUDY, directions=["maximize"] * (len(METRICS) if objective.kind == PARETO else 1)
@@ -105,7 +112,7 @@ def suggest(
 
 
 def scheduler(config: Config) -> TrialScheduler:
-    """Return what stops trials early; it looks at them by epochs of the full schedule."""
+    """Return the scheduler that stops trials early; it compares them by epochs of the full schedule."""
     settings, longest = config.tune, num_epochs(config)
     if settings.scheduler == "none":
         return FIFOScheduler()
@@ -122,13 +129,13 @@ def scheduler(config: Config) -> TrialScheduler:
 def trial_slots(config: Config, workers: Workers) -> int | None:
     """Return how many trials run at a time; None: as many as the cluster, which may grow, has room for.
 
-    On a cluster of one node without a GPU it is one a core: the CPUs that Ray counts there may be more than there are.
+    On a cluster of one node without a GPU it is one per core, as Ray may count more CPUs there than exist.
     """
     each = config.tune.workers_per_trial
     if config.tune.max_concurrent is not None:
         return config.tune.max_concurrent
     if each > 1:
-        # Each trial's Ray Train asks for its workers by itself: more trials than have room would wait for each other.
+        # Each trial's Ray Train requests its own workers; more trials than have room would wait for each other.
         kind, size = ("GPU", 1.0) if workers.use_gpu else ("CPU", workers.cpus_each)
         return max(1, int(ray.cluster_resources().get(kind, 1.0) / size / each))
     if workers.use_gpu:

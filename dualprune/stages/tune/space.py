@@ -1,4 +1,4 @@
-"""The search space: `tune.space` in; domains of dotted keys, and the configuration at a point of them, out."""
+"""The search space: reads `tune.space` as domains of dotted keys, and makes the configuration of a point."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ KINDS = {
     "grid": "a list of values",
 }
 LISTED = ("choice", "grid")
-# Keys that hold others.
+# Keys that contain other keys.
 SECTIONS = ("select.balance", "select.options", "score.options")
-# What may be searched: a section's keys without those that a sweep has another place for, with the reason.
+# Sections whose keys can be searched, except those in REFUSED, which has the reasons.
 SEARCHED: dict[str, type[Section]] = {"select": SelectConfig, "score": ScoreConfig, "evaluate": EvaluateConfig}
 REFUSED = {
     "data": "it changes what is recorded, and a sweep works on one recording",
@@ -69,7 +69,7 @@ class Domain:
 
     @property
     def listed(self) -> tuple[Any, ...] | None:
-        """All values, where they can be counted; else None."""
+        """All values, where they are finitely many; else None."""
         if self.kind in LISTED:
             return self.values
         if self.kind == "int":
@@ -81,15 +81,15 @@ class Domain:
 
     @property
     def extremes(self) -> tuple[Any, ...]:
-        """The values that must be valid, so that all are: each listed one, or the ends and what lies between."""
+        """The values whose validity implies that of all: each listed one, or the ends and one between."""
         if self.kind in LISTED:
             return self.values
         low, high = self.values[:2]
-        # A key that takes whole numbers alone does not take this one.
+        # A value that keys for whole numbers reject.
         return (low, high, low + 0.381966 * (high - low)) if self.kind in ("uniform", "loguniform") else (low, high)
 
     def distribution(self) -> optuna.distributions.BaseDistribution:
-        """Return Optuna's form of it."""
+        """Return it as Optuna's distribution."""
         if self.kind in LISTED:
             return optuna.distributions.CategoricalDistribution(self.values)
         if self.kind == "int":
@@ -121,13 +121,13 @@ def parse_space(config: Config) -> Space:
             key cannot take, by itself or together with another key's.
     """
     if not config.tune.space:
-        raise ConfigError("config.tune.space: it is empty; name what to search, such as select.c_d: {uniform: [1, 12]}")
+        raise ConfigError("config.tune.space: it is empty; add a key to search, such as select.c_d: {uniform: [1, 12]}")
     space = {}
     for key, written in space_keys(config.tune.space, config.model_dump(mode="json")).items():
         _check_key(key)
         space[key] = _domain(key, written)
     check_windows(config, space, config.record.epochs)
-    # Others stay where a window fits into the epochs.
+    # Other keys keep values with which a window fits into the epochs.
     middle = {key: _easiest(key, domain) for key, domain in space.items()}
     for key, domain in space.items():
         for value in domain.extremes:
@@ -171,7 +171,7 @@ def grid_points(space: Space) -> list[Point]:
 
 
 def random_points(space: Space, number: int, seed: int) -> list[Point]:
-    """Return points drawn by chance; the first ones of a longer list are those of a shorter."""
+    """Return random points; a longer list begins with the points of a shorter one."""
     rng = np.random.default_rng(seed)
     return [{key: domain.sample(rng) for key, domain in space.items()} for _ in range(number)]
 
@@ -183,7 +183,7 @@ def _check_key(key: str) -> None:
     if reason is not None:
         raise ConfigError(f"config.tune.space.{key}: it cannot be searched, as {reason}")
     if key not in known:
-        # Flat keys go on working.
+        # Flat keys still work.
         near = [*known, *(f"{name}.{flat}" for name, family in FAMILIES.items() for flat in family.keys)]
         raise ConfigError(f"config.tune.space.{key}: unknown key; there are: {', '.join(known)}{nearest(key, near)}")
 
@@ -243,7 +243,7 @@ def check_windows(config: Config, space: Space, recorded: int) -> None:
         if longest > recorded:
             raise ConfigError(
                 f"config.tune.space.score.epochs: {longest} is more than the {recorded} epochs that are recorded "
-                "(record.epochs, or where record.stop ended them)"
+                "(record.epochs, or fewer where record.stop ended recording)"
             )
     searched = [value for key in space if _is_window(key) for value in space[key].extremes]
     windows = searched or [getattr(make_score(config, config.select_score), "min_epochs", 1)]

@@ -37,7 +37,7 @@ def run_tune(
 ) -> dict[str, Any]:
     """Search the space of `config.tune`, recording first where that is not done; returns what `tune/summary.json` has.
 
-    With `resume`, a sweep that was interrupted, or that is to have more trials, goes on; with `force`, it begins anew.
+    With `resume`, a sweep that was interrupted or gets more trials continues; with `force`, it begins anew.
     `max_trials` (of the whole sweep) and `time_budget_s` (of this call) stand in for `tune.num_trials` and
     `tune.time_budget_s`.
 
@@ -101,7 +101,7 @@ def _identity(config: Config) -> dict[str, Any]:
 
 
 def _test_settings(config: Config) -> dict[str, Any]:
-    """Return what the check on the test set depends on, and trials do not."""
+    """Return the settings that the check on the test set depends on and trials do not."""
     evaluate = config.evaluate
     return {
         "points": config.tune.test_points,
@@ -112,7 +112,7 @@ def _test_settings(config: Config) -> dict[str, Any]:
 
 
 def _prepare(run: RunDirectory, settings: dict[str, Any], inputs: list[str], resume: bool, force: bool) -> TrialLog:
-    """Return the log to go on with, or an empty one."""
+    """Return the log to continue, or an empty one."""
     folder = run.root / "tune"
     log, started = TrialLog(folder / "trials"), folder / STARTED
     body = {"version": VERSION, "settings": settings, "inputs": inputs}

@@ -35,7 +35,7 @@ from dualprune.stages.tune.space import Space, config_at
 from dualprune.stages.tune.split import validation_positions
 from dualprune.stages.tune.trial import Plan, Trial
 from dualprune.stages.tune.trial_log import FAILED, Record, TrialLog, count_states
-from dualprune.stages.tune.watch import LogWriter, board
+from dualprune.stages.tune.watch import LogWriter, trial_progress
 
 logger = logging.getLogger(__name__)
 
@@ -113,12 +113,12 @@ class Sweep:
         plan = Plan(sweep, objective, self._log, settings.seeds, by_epoch=settings.scheduler != "none")
         named = {} if objective.kind == PARETO else {"metric": METRIC, "mode": "max"}
         logs = self._folder / "logs"
-        # Which loggers there are is said by tune.loggers alone.
+        # tune.loggers alone chooses the loggers.
         os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-        # The board and the log say what happens; Ray Tune would say it again, a page a failure.
+        # The table and the log show what happens; Ray Tune would repeat it, with a page per failure.
         os.environ["RAY_AIR_NEW_OUTPUT"] = "0"
         logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-        with board(left) as shown:
+        with trial_progress(left) as progress:
             tune.Tuner(
                 self._trainable(plan, logs),
                 param_space=param_space,
@@ -135,12 +135,12 @@ class Sweep:
                     name=f"session-{len(logs.children())}",
                     storage_path=logs.path,
                     storage_filesystem=None if logs.is_local else logs.filesystem,
-                    # A trial has nothing to go on from: one that fails begins anew.
+                    # A trial has nothing to resume from: one that fails begins anew.
                     checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                     failure_config=tune.FailureConfig(max_failures=settings.max_failures),
                     callbacks=[
                         LogWriter(self._log, budget_s),
-                        shown,
+                        progress,
                         *make_loggers(settings.loggers, self._run.root.name),
                     ],
                     verbose=0,
@@ -175,7 +175,7 @@ class Sweep:
         )
 
     def _test(self, data: ResidentData, best: list[Record]) -> list[dict[str, Any]] | None:
-        """Return the best points' accuracy on the test set, beside random subsets and the full set."""
+        """Return the best points' accuracy on the test set, with those of random subsets and the full set."""
         number = self._config.tune.test_points
         if not number or not data.parts["test"]:
             logger.info(

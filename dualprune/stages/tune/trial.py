@@ -22,7 +22,7 @@ from dualprune.training.subset import num_epochs
 
 @dataclass(frozen=True)
 class Plan:
-    """What every trial of a sweep knows."""
+    """The facts that every trial of a sweep shares."""
 
     sweep: SweepContext
     objective: Objective
@@ -90,24 +90,24 @@ class Plan:
 
 
 class Trial(tune.Trainable):  # type: ignore[misc]
-    """A trial of one worker; the actor takes up the next trial without a new start."""
+    """A trial of one worker; the actor runs the next trial without a new start."""
 
     def setup(self, config: dict[str, Any], plan: Plan) -> None:
-        """Bring the data to this process's device."""
+        """Move the data to this process's device."""
         self._plan = plan
         self._worker = Worker(plan.sweep.training)
         self._ended_at: float | None = None
         self._begin(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take up another trial."""
+        """Prepare for another trial."""
         self._begin(new_config)
         return True
 
     def _begin(self, config: dict[str, Any]) -> None:
         self._point = point_of(config)
         self._results: Iterator[dict[str, Any]] | None = None
-        # What is not training or measuring since the end of the last trial is the overhead of this one.
+        # The time since the end of the last trial, without training and measuring, is the overhead of this one.
         self._since = self._ended_at
 
     def step(self) -> dict[str, Any]:
@@ -124,7 +124,7 @@ class Trial(tune.Trainable):  # type: ignore[misc]
 
 
 def point_of(config: dict[str, Any]) -> Point:
-    """Return the point that Ray Tune's configuration of a trial stands for."""
+    """Return the point of a trial from Ray Tune's configuration."""
     return dict(config.get("point", config))
 
 
@@ -132,5 +132,5 @@ REPORTED = ("accuracy", "stderr", "accuracies", "ratio", "kept", "objective", "p
 
 
 def reported(values: dict[str, Any]) -> dict[str, Any]:
-    """Return what a trial measured, without what Ray Tune adds."""
+    """Return the results of a trial, without what Ray Tune adds."""
     return {name: values.get(name) for name in REPORTED}

@@ -42,7 +42,7 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
             # Its time was up: the next session trains it again.
             return
         state = FINISHED if result["finished"] else STOPPED
-        # Trials that run side by side may be of the same point: neither could know of the other.
+        # Concurrent trials may have the same point, as neither could know of the other.
         known = self._log.find(point)
         self._log.write(self._record(point, state, reported(result), known["suggested"] if known else 0))
 
@@ -66,7 +66,7 @@ class LogWriter(tune.Callback):  # type: ignore[misc]
         }
 
 
-class Board(tune.Callback):  # type: ignore[misc]
+class TrialProgress(tune.Callback):  # type: ignore[misc]
     """Shows the trials with `show`; without it, logs a line per trial."""
 
     def __init__(self, total: int, show: Callable[..., None] | None) -> None:
@@ -111,14 +111,14 @@ class Board(tune.Callback):  # type: ignore[misc]
 
 def _last_error(trial: Any) -> str:
     """Return the last line of a failed trial's traceback, which says what was wrong."""
-    # Ray Tune wrote it on this machine just now; its own `get_error` looks where such files are copied to now and then.
+    # Ray Tune has just written it on this machine; `get_error` reads the storage, where it is copied only later.
     file = trial.error_file
     lines = Path(file).read_text().strip().splitlines() if file and Path(file).exists() else []
     return lines[-1] if lines else "for an unknown reason"
 
 
 @contextmanager
-def board(total: int) -> Iterator[Board]:
-    """Yield a board, drawn while the block runs on a terminal."""
+def trial_progress(total: int) -> Iterator[TrialProgress]:
+    """Yield the callback, with a table that is drawn on a terminal while the block runs."""
     with live_table("point", "accuracy", "state") as show:
-        yield Board(total, show)
+        yield TrialProgress(total, show)

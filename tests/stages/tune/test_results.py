@@ -16,7 +16,7 @@ from dualprune.stages.tune.results import costs, importance, trials_table
 from dualprune.stages.tune.space import Domain
 from dualprune.stages.tune.trial import reported
 from dualprune.stages.tune.trial_log import TrialLog, count_states, num_suggested
-from dualprune.stages.tune.watch import board
+from dualprune.stages.tune.watch import trial_progress
 
 SPACE = {"select.c_d": Domain("uniform", (1, 12)), "select.skip": Domain("uniform", (0, 1))}
 
@@ -76,13 +76,13 @@ def test_the_board_shows_each_trial_with_its_accuracy_and_state(monkeypatch: pyt
     console = Console(file=seen, force_terminal=True, width=120)
     monkeypatch.setattr("dualprune.cluster.progress.on_terminal", lambda: True)
     monkeypatch.setattr("dualprune.cluster.progress.Console", lambda stderr: console)
-    with board(2) as shown:
+    with trial_progress(2) as progress:
         trials = [SimpleNamespace(trial_id=str(n), config={"select.c_d": n + 0.5}, last_result={}) for n in range(2)]
         for trial in trials:
-            shown.on_trial_start(0, trials, trial)
-        shown.on_trial_result(0, trials, trials[1], {"accuracy": 0.5, "progress": 3.0})
+            progress.on_trial_start(0, trials, trial)
+        progress.on_trial_result(0, trials, trials[1], {"accuracy": 0.5, "progress": 3.0})
         trials[0].last_result = {"accuracy": 0.9, "stderr": 0.01, "finished": True}
-        shown.on_trial_complete(0, trials, trials[0])
+        progress.on_trial_complete(0, trials, trials[0])
     text = seen.getvalue()
     assert "1 of 2 trials" in text
     assert re.search(r"select.c_d 1.5 .*50.00% .*epoch 3", text)

@@ -116,12 +116,12 @@ def test_median_stopping_on_an_object_store(make_sweep: MakeSweep, s3: str) -> N
     ("sections", "message"),
     [
         ({"tune": {"scheduler": "asha", "objective": "pareto"}}, "asha stops trials by their accuracy"),
-        ({"tune": {"objective": "largest_ratio"}}, "largest_ratio needs select.ratio in it"),
+        ({"tune": {"objective": "largest_ratio"}}, "has no select.ratio, which objective largest_ratio needs"),
         ({"select": {"ratio": [0.3, 0.5]}}, r"config.select.ratio: \[0.3, 0.5\] are several"),
-        ({"select": {"deduplicate": True}}, "config.select.deduplicate: a sweep draws without it"),
+        ({"select": {"deduplicate": True}}, "config.select.deduplicate: a sweep does not support it"),
         ({"select": {"balance": {"by": "place", "quota": "equal"}}}, "balances by label alone"),
         ({"evaluate": {"budget": "both"}}, "set it to epochs or steps"),
-        ({"tune": {"scheduler": "median", "grace_epochs": 2}}, "grace_epochs: 2 leaves nothing to stop of .* 2 epochs"),
+        ({"tune": {"scheduler": "median", "grace_epochs": 2}}, "grace_epochs: 2 leaves nothing to stop in .* 2 epochs"),
         ({"tune": {"search": "grid"}}, "a grid search cannot go through"),
     ],
 )
