@@ -89,7 +89,7 @@ def test_a_killed_worker_loses_nothing_and_the_order_does_not_matter(context: Tr
 def test_a_job_that_always_fails_is_tried_as_often_as_allowed(context: TrainingContext, tmp_path: Path) -> None:
     jobs = [job("odd", Fails(ZeroDivisionError("by nothing"), tmp_path / "log"))]
     message = (
-        r"training failed 2 times \(odd at ratio 0.5, equal epochs, seed 1\), .*ZeroDivisionError: by nothing; what"
+        r"training failed 2 times \(odd at ratio 0.5, equal epochs, seed 1\), .*ZeroDivisionError: by nothing; finished"
     )
     with pytest.raises(RunError, match=message), TrainingPool(context, size=2, max_failures=1) as pool:
         list(pool.results(jobs))
