@@ -15,7 +15,7 @@ from pathlib import Path
 from dualprune.core.storage import Location
 from dualprune.errors import RunBusyError, RunError
 
-# The only files of a run directory that are there before its first stage.
+# The only files of a run directory that exist before its first stage.
 LOCK = ".lock"
 LEASE = "_lease.json"
 LEASE_S = 90.0

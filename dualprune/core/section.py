@@ -1,4 +1,4 @@
-"""What every part of the configuration is: frozen, and strict about its keys."""
+"""The base of every part of the configuration: frozen, and strict about its keys."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class ModelConfig(Section):
 
 
 class CurriculumConfig(Section):
-    """What chooses the samples of each epoch while training."""
+    """The curriculum, which chooses the samples of each epoch while training."""
 
     baseline = BASELINES["curriculum"]
 
@@ -91,7 +91,7 @@ class TrainConfig(Section):
 
 
 class StableConfig(Section):
-    """When `record.stop: stable` stops: it compares scores and kept sets with those of a few epochs earlier."""
+    """When `record.stop: stable` ends recording: it compares scores and kept sets with those of earlier epochs."""
 
     baseline = BASELINES["stable"]
 
@@ -261,7 +261,7 @@ class EvaluateConfig(Section):
 
 
 class TuneConfig(Section):
-    """What `dualprune tune` searches, and how; each trial trains as `evaluate` says."""
+    """What `dualprune tune` searches, and how; `evaluate` sets how each trial trains."""
 
     baseline = BASELINES["tune"]
     neutral = frozenset(

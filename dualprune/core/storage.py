@@ -41,7 +41,7 @@ class Record(dict[str, Any]):
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What a commit record says about a file: enough to tell that it is damaged or cut off."""
+    """The facts about a file in a commit record, which show whether it is damaged or cut off."""
 
     name: str
     rows: int

@@ -1,4 +1,4 @@
-"""What decoding a source yields: its parts, and what is known of all of them. No torch: decoding does without it."""
+"""The result of decoding a source: its parts, and facts about all of them. No torch, which decoding does not need."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Part = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]
 
 @dataclass(frozen=True)
 class DataFacts:
-    """What is known of a decoded data set; `mean` and `std` of each channel are of pixels in [0, 1]."""
+    """The facts about a decoded data set; `mean` and `std` per channel are those of pixels in [0, 1]."""
 
     shape: tuple[int, int, int]
     num_train: int

@@ -62,7 +62,7 @@ class EpochPlan:
 
     @property
     def lr_factor(self) -> float:
-        """What the learning rates of this epoch are multiplied by."""
+        """The factor of this epoch's learning rates."""
         return 1.0 if self._choice is None else self._choice.lr_factor
 
     def size(self, step: int) -> int:

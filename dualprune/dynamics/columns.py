@@ -81,7 +81,7 @@ class ColumnStore:
         )
 
     def finish(self, name: str, fingerprint: str) -> int:
-        """Declare a column complete from the files that are there, and return its width; see `commit`."""
+        """Declare a column complete from its existing files, and return its width; see `commit`."""
         files, widths = [], set()
         for bucket in range(self.index.num_buckets):
             content = self.file(name, bucket).read_bytes()

@@ -3,7 +3,7 @@
 Write    Every rank writes the files of its buckets. When all are complete, rank 0 writes the record, atomically, last;
          it names each file with its rows, bytes and checksum.
 Read     Readers see committed epochs alone. A folder without a record is a write that did not finish.
-Discard  A restart deletes what has no record, and whatever follows the epoch that it resumes after. The record goes
+Discard  A restart deletes epochs without a record, and all after the epoch that it resumes after. The record goes
          first: no reader may find a committed epoch without its files.
 Fence    `fence` is the fencing number of the writer's lease, which grows with every writer; null where leases have no
          number. It is a fact about who wrote the epoch, and part of no fingerprint.

@@ -1,4 +1,4 @@
-"""What a Parquet file of a run says about itself, so that a file that was moved or mixed up is noticed on reading.
+"""The facts in the metadata of a run's Parquet files, so that a moved or mixed-up file is noticed on reading.
 
 Facts that two equal runs share, and nothing else: the index's fingerprint (`run`), epoch, bucket, rows. They are
 stored as JSON under one key of the file's metadata. Files of older runs have none, and are read as they are.

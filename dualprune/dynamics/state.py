@@ -27,7 +27,7 @@ NUM_KEPT = 3
 
 
 def write_state(dynamics: Location, epoch: int, name: str, arrays: Mapping[str, Any]) -> FileRecord:
-    """Write arrays and numbers by name, and return the file's record; `name` says whose they are: `bucket=00003`."""
+    """Write arrays and numbers by name, and return the file's record; `name` is their owner's, such as bucket=00003."""
     buffer = io.BytesIO()
     plain: dict[str, Any] = {key: np.asarray(value) for key, value in arrays.items()}
     np.savez(buffer, **plain)
@@ -49,7 +49,7 @@ def commit_state(dynamics: Location, epoch: int, files: Sequence[FileRecord]) ->
 
 
 def has_state(dynamics: Location, epoch: int) -> bool:
-    """Return whether the state after an epoch is there."""
+    """Return whether the state after an epoch was written."""
     return (_folder(dynamics, epoch) / COMMIT).exists()
 
 

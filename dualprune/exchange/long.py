@@ -57,7 +57,7 @@ class LongTable:
 
     @property
     def name(self) -> str:
-        """What messages call the input."""
+        """The name of the input in messages."""
         return self.files.place.name
 
     @property

@@ -1,4 +1,4 @@
-"""What an import or an export may replace: what this package made, and nothing else."""
+"""Decides what an import or an export may replace: files that this package wrote, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What people look at: facts that the stages wrote, as tables and sentences."""
+"""Reports for people: the facts that the stages wrote, as tables and sentences."""

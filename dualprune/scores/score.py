@@ -54,7 +54,7 @@ class Accumulator(ABC):
 
 
 class ScoreMethod(Plugin):
-    """What the two kinds of score methods have in common; derive from `EpochScore` or `ColumnScore`.
+    """The common base of the two kinds of score methods; derive from `EpochScore` or `ColumnScore`.
 
     A high score means: keep first. -inf means: never keep. `reads` and `min_epochs` are class attributes, or properties
     where they depend on the options.

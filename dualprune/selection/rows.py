@@ -18,7 +18,7 @@ class Rows:
     """Rows start … stop-1 of a bucket.
 
     Columns are attributes: `sample_id` int64 or string; `position`, `label` and `group` int64; `score`, `mean_prob` and
-    whatever else a sampler `reads`, float64. `column(name)` returns a whole column of the bucket; None: there is none.
+    whatever else a sampler `reads`, float64. `column(name)` returns a whole column of the bucket, or None.
     """
 
     def __init__(self, column: Callable[[str], Any], start: int, stop: int) -> None:

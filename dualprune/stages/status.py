@@ -66,7 +66,7 @@ def _config(run: RunDirectory) -> Config | None:
     try:
         return run.load_config() if run.has_config else None
     except MissingPluginError as error:
-        logger.warning("%s: its configuration cannot be used here, so only what is there is listed: %s", run, error)
+        logger.warning("%s: its configuration cannot be used here, so only existing results are listed: %s", run, error)
         return None
 
 
@@ -81,7 +81,7 @@ def is_outdated(run: RunDirectory, config: Config | None, stage: Stage, manifest
 
 
 def _shown(stage: Stage, config: Config | None, manifests: Mapping[str, Any]) -> list[str]:
-    """Return the keys to list: those that the configuration asks for and those that are there."""
+    """Return the keys to list: those that the configuration asks for and those that have manifests."""
     there = [key for key in manifests if stage.owns(key)]
     wanted = _wanted(stage, config)
     if there or stage.families:

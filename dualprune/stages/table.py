@@ -31,7 +31,7 @@ class Stage:
     the stages whose results it reads. `keys(config)` are the keys of its manifests, each `name` or `name.part`.
     `wanted(config)` tells whether `prune` runs it; `switch` is the configuration key that decides this, where there is
     one. `so_far(run, config)` returns figures of an unfinished run, and `inputs(run, config, manifest)` the
-    fingerprints that a finished one would start from now, or None where they cannot be told. `families` are the first
+    fingerprints that a finished one would start from now, or None if they are unknown. `families` are the first
     parts of its keys where they differ from its name; `resume_flag` is the option with which its command continues.
     """
 

@@ -1,4 +1,4 @@
-"""Builds the overlays, and finds one's way in their documents; the checks and the tests of the checks share it."""
+"""Builds the overlays and navigates their documents; the checks and the tests of the checks share it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _built(overlay: str) -> list[Document]:
 
 
 def built(overlay: str) -> list[Document]:
-    """Return the documents of an overlay, the caller's own to change."""
+    """Return the documents of an overlay, as a copy that the caller may change."""
     return copy.deepcopy(_built(overlay))
 
 

@@ -48,14 +48,14 @@ class Nodes:
         return self._get(f"jobs/{job}/logs")["logs"]
 
     def _get(self, path: str) -> Any:
-        # Not by Ray's command line, which takes two seconds of a core for each look.
+        # Not with Ray's command line, which takes two seconds of a core per query.
         headers = {"Authorization": f"Bearer {self.env['RAY_AUTH_TOKEN']}"}
         answer = requests.get(f"{self.address}/api/{path}", headers=headers, timeout=30)
         answer.raise_for_status()
         return answer.json()
 
     def metrics(self) -> str:
-        """Return what all nodes tell Prometheus."""
+        """Return the metrics that all nodes publish for Prometheus."""
         return "".join(requests.get(f"http://127.0.0.1:{port}/metrics", timeout=10).text for port in self.metrics_ports)
 
     def ray(self, *arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
@@ -66,12 +66,12 @@ class Nodes:
 
 @contextmanager
 def started(cpus: list[int], env: dict[str, str]) -> Iterator[Nodes]:
-    """Start a head and workers with `cpus` each, one after another; end them and all that they started."""
+    """Start a head and workers in turn, with `cpus` each; end them and all processes that they started."""
     ports = _free_ports(2 + 2 * len(cpus))
     gcs, dashboard, *others = ports
-    # Sockets lie in the nodes' folders, and their paths must be short.
+    # The nodes' folders hold sockets, whose paths must be short.
     root = Path(tempfile.mkdtemp(prefix="dp", dir="/tmp"))
-    # Nothing of this process's Ray settings but what is named here; the token also marks what is ours to end.
+    # No Ray settings of this process but these; the token also identifies the processes to end.
     token = secrets.token_hex(16)
     plain = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "PYTEST_"))}
     plain |= {"PATH": f"{BIN}:{os.environ['PATH']}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token, **env}

@@ -1,4 +1,4 @@
-"""What the KubeRay operator refuses beyond the schema of its CRDs, after validation.go of KubeRay 1.7."""
+"""The rules of the KubeRay operator beyond the schema of its CRDs, after validation.go of KubeRay 1.7."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from packaging.version import Version
 
 from tests.cluster.documents import Document, cluster_spec, groups
 
-# Where the name's length is cut, there is room for what KubeRay adds to it.
+# The limits on names leave room for the suffixes that KubeRay adds.
 MAX_NAME = {"RayCluster": 53, "RayJob": 47}
 TOKEN_SINCE = Version("2.52.0")
 # The CRD takes any string.
@@ -23,7 +23,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(function: Rule) -> Rule:
-    """File a rule; it yields what is wrong with a RayCluster or RayJob."""
+    """Register a rule, which yields what is wrong with a RayCluster or RayJob."""
     RULES[function.__name__] = function
     return function
 

@@ -1,4 +1,4 @@
-"""Our own demands on the manifests: what a reviewer of a cluster's security and of its running would ask."""
+"""Our own rules for the manifests, as a reviewer of a cluster's security and operation would set them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ RULES: dict[str, Rule] = {}
 
 
 def rule(function: Rule) -> Rule:
-    """File a rule; it yields what is wrong with an overlay's documents."""
+    """Register a rule, which yields what is wrong with an overlay's documents."""
     RULES[function.__name__] = function
     return function
 

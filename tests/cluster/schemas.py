@@ -1,4 +1,4 @@
-"""Holds a document against Kubernetes' own schema, and Ray's kinds against that of KubeRay's CRDs."""
+"""Validates a document against Kubernetes' own schema, and Ray's kinds against that of KubeRay's CRDs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def schema_errors(document: dict[str, Any], version: str = KUBERNETES_VERSIONS[0
     if document.get("kind") not in KUBERAY["kinds"]:
         return _kubernetes_errors(document, version)
     errors = [f"{error.json_path}: {error.message}" for error in _ray_validator(document["kind"]).iter_errors(document)]
-    # The CRD leaves the metadata open, and has the pods of the one Kubernetes version that KubeRay was built with.
+    # The CRD does not check the metadata, and describes pods of the Kubernetes version that KubeRay was built with.
     return errors or [error for part in _parts(document) for error in _kubernetes_errors(part, version)]
 
 
@@ -42,7 +42,7 @@ def _ray_validator(kind: str) -> jsonschema.protocols.Validator:
 
 
 def _parts(document: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what KubeRay makes Kubernetes documents of, each as a document of its own."""
+    """Return the parts from which KubeRay makes Kubernetes documents, each as a document of its own."""
     metadata = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": document["metadata"]}
     templates = [
         {"apiVersion": "v1", "kind": "PodTemplate", "metadata": {"name": "part"}, "template": pod.template}

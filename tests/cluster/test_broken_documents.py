@@ -1,4 +1,4 @@
-"""Every check fails on a document that breaks it: a check that cannot fail is none."""
+"""Every check fails on a document that breaks it: a check that cannot fail is useless."""
 
 from __future__ import annotations
 

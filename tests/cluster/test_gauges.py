@@ -1,4 +1,4 @@
-"""Figures for Prometheus: named once, drawn by the dashboard, and off where Ray or its metrics are."""
+"""Figures for Prometheus: named once, drawn by the dashboard, and off without Ray or its metrics."""
 
 from __future__ import annotations
 

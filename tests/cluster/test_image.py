@@ -1,4 +1,4 @@
-"""The image: its Dockerfile keeps the rules, and its steps do in a plain folder what they are to do in the image."""
+"""The image: its Dockerfile keeps the rules, and its steps work in a plain folder as they do in the image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def hadolint(text: str) -> list[str]:
 
 
 def steps(text: str | None = None) -> list[tuple[str, str, str]]:
-    """Return (stage, instruction, arguments) of every instruction, continued lines put together."""
+    """Return (stage, instruction, arguments) of every instruction, with continued lines joined."""
     lines = [line for line in (text or DOCKERFILE.read_text()).splitlines() if line.strip() and line[0] != "#"]
     whole = "\n".join(lines).replace("\\\n", " ")
     found, stage = [], ""
@@ -93,7 +93,7 @@ def _shell(line: str, folder: Path) -> str:
 
 
 def _copied(stage: str, folder: Path) -> None:
-    """Carry out the COPYs of a stage that take from the repository."""
+    """Execute the COPYs of a stage that copy from the repository."""
     for where, instruction, rest in steps():
         if (where, instruction) == (stage, "COPY") and "--from" not in rest:
             *sources, _ = shlex.split(rest)

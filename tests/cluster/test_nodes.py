@@ -30,7 +30,7 @@ SWEEP = ["tune.space={select.c_d: {uniform: [1, 12]}}", "tune.num_trials=4", "tu
 @pytest.fixture(scope="module")
 def nodes(object_store: str) -> Iterator[Nodes]:
     keys = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_EC2_METADATA_DISABLED": "true"}
-    # Workers that are started in advance have not the job's environment, and are of no use here.
+    # Workers that Ray starts in advance lack the job's environment, and are useless here.
     quick = {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2", "RAY_prestart_worker_first_driver": "0"}
     quick |= {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0", "RAY_metrics_report_interval_ms": "2000"}
     # As in the manifests the head takes no work. No other node has room for both training workers.
@@ -107,7 +107,7 @@ def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_com
         return re.search(rf"record: \d+ of {EPOCHS} loss", "".join(shown)) is not None
 
     wait_for(lambda: committed() and live(), 240, lambda: "".join(shown))
-    # The log is here while the job runs; Ctrl-C leaves it, and not the job.
+    # The log is shown while the job runs; Ctrl-C leaves the log, and does not stop the job.
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     reader.join(timeout=10)

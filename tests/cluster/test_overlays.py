@@ -1,4 +1,4 @@
-"""Every overlay builds, has the form that Kubernetes and KubeRay demand, and keeps to our rules."""
+"""Every overlay builds, has the form that Kubernetes and KubeRay require, and follows our rules."""
 
 from __future__ import annotations
 

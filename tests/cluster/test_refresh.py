@@ -1,4 +1,4 @@
-"""Reducing CRDs loses prose and repetition, and nothing that a document is held against."""
+"""Reducing CRDs loses prose and repetition, but nothing that validates a document."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What submitting refuses before it sends anything, and what following a job goes by."""
+"""Errors that submitting raises before it sends anything, and the states by which a job is followed."""
 
 from __future__ import annotations
 

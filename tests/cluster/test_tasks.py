@@ -1,4 +1,4 @@
-"""What a function over buckets yields and how it fails, here and in Ray."""
+"""The results and errors of a function over buckets, in this process and in Ray."""
 
 from __future__ import annotations
 

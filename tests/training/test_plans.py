@@ -34,7 +34,7 @@ RECIPE = TrainConfig(epochs=EPOCHS, batch_size=BATCH, lr=0.1, augment="none")
 
 
 class HardHalf(Choice):
-    """The half of the highest losses, each counted twice; of the others, every fourth is looked at again."""
+    """The half of the highest losses, each counted twice; of the others, every fourth is refreshed."""
 
     lr_factor = 0.5
 

@@ -91,7 +91,7 @@ class Forward:
 
 
 class Statistic(Plugin, ABC):
-    """What is computed per sample and epoch.
+    """A value, or one per class, that is computed per sample and epoch.
 
     Define `compute`, and import torch inside it. `low` and `high` bound the values: a value outside was recorded or
     copied wrongly. A width of "classes" means one value per class. If the last epoch matters, also define `combine`:

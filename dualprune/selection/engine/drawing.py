@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class DrawRules:
-    """What every sampler draws by: the ratios, the seed of the hashes, quotas of groups, and whether ratios nest."""
+    """The rules for any sampler: the ratios, the seed of the hashes, quotas of groups, and whether ratios nest."""
 
     ratios: tuple[float, ...]
     seed: int = 0

@@ -17,8 +17,8 @@ Ints = NDArray[np.int64]
 def allot(weights: NDArray[np.float64], count: int, floors: Ints, caps: Ints) -> Ints:
     """Divide `count` by weights [G], each part between its floor and its cap, int64 [G] with that sum.
 
-    Webster's divisor method: round(weight · t) with the one t that leads to the sum; the first groups win a tie. A
-    larger count never leaves a group with less.
+    Webster's divisor method: round(weight · t) with the t for which the sum is right; the first groups win a tie. A
+    larger count never makes a group's part smaller.
     """
 
     def shares(factor: float) -> Ints:
@@ -66,7 +66,7 @@ def minimums(balance: BalanceConfig, names: Sequence[str], available: Ints, coun
     if wanted.sum() > count:
         raise ConfigError(
             f"select.balance.minimum: {balance.minimum} of each of {int((available > 0).sum())} groups are "
-            f"{int(wanted.sum())} samples, but only {count} are kept; lower it, or the pruning ratio"
+            f"{int(wanted.sum())} samples, but only {count} are kept; lower the minimum or the pruning ratio"
         )
     return wanted
 
@@ -108,5 +108,5 @@ def _check(wanted: Ints, available: Ints, names: Sequence[str], key: str) -> Non
         group = int(over[0])
         raise ConfigError(
             f"{key}: {len(over)} groups have fewer samples than their quota, first {names[group]!r}: {wanted[group]} "
-            f"of {available[group]}; set select.balance.short to redistribute to keep all of such a group"
+            f"of {available[group]}; set select.balance.short to redistribute, to keep such groups whole"
         )

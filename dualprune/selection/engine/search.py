@@ -119,7 +119,7 @@ class Bracket:
 
     def split(self, rank: UInts, cell: Ints, hashes: Callable[[], UInts]) -> tuple[Ints, Ints, Ints]:
         """Return which rows lie between the ends, and [C] how many lie above and between; hashes are made for ties."""
-        # One cell is the usual case, and told apart costs a fraction.
+        # One cell is the usual case, and a branch for it costs a fraction.
         one = len(self.active) == 1
         at = 0 if one else np.maximum(cell, 0)
         over, under = rank > self.high[at], rank < self.low[at]
@@ -150,7 +150,7 @@ def kth_highest(
     few = FEW
     while todo := [n for n, bracket in enumerate(brackets) if bracket.active.any()]:
         expected = sum(int(brackets[n].count[brackets[n].active].sum()) for n in todo)
-        # A power of two: the lowest bits of the hash say who is brought back.
+        # A power of two, as the lowest bits of the hash decide which samples are returned.
         step = 1 << max(0, -(-expected // few) - 1).bit_length()
         work = partial(_look, [specs[n] for n in todo], [brackets[n] for n in todo], step)
         for n, found in zip(todo, zip(*each(work), strict=True), strict=True):

@@ -47,7 +47,7 @@ class Sketch:
         self.pieces = [_thinned(piece, step) for piece in self.pieces]
 
     def rows(self, seed: int) -> Rows:
-        """Return all as rows with hashes by chance: they are as good as their own for a guess, and no id is read."""
+        """Return all as rows with random hashes: these are as good as the ids' for an estimate, and no id is read."""
         columns = {name: np.concatenate([piece[name] for piece in self.pieces]) for name in self.pieces[0]}
         rows = Rows.of(**columns)
         hashes = np.random.default_rng(seed).integers(1 << 64, size=len(rows), dtype=np.uint64)

@@ -136,9 +136,10 @@ class Cutoff:
     def inclusion(self, rows: Rows, num_drawn: Ints, num_candidates: Ints) -> Floats:
         """Return the inclusion probability of kept rows, float64 [n].
 
-        By weight it is that of a key above the cell's first not kept one, 1 - exp(-weight · exp(-key)), given the
-        other samples' keys: sums over kept samples of value / probability are then free of bias (Cohen and Kaplan
-        2007). With equal weights it is drawn / candidates of the cell. Forced and ranked samples have 1.
+        For weighted draws it is the probability of a key above the cell's first one that is not kept, given the other
+        samples' keys: 1 - exp(-weight · exp(-key)). Sums over kept samples of value / probability are then unbiased
+        (Cohen and Kaplan 2007). With equal weights it is drawn / candidates of the cell. It is 1 for forced and ranked
+        samples.
         """
         if not self.spec.draw.weighted:
             return np.ones(len(rows))

@@ -1,4 +1,4 @@
-"""A first look at the samples: how many each cell has, their range, the highest-scored, and some by chance."""
+"""A first pass over the samples: their number per cell, their range, those of the highest scores, and a sketch."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Survey:
 
 
 def survey(each: Each, spec: DrawSpec, num_hardest: int = 0, reads: Sequence[str] = ()) -> Survey:
-    """Look at all samples once."""
+    """Survey all samples in one pass."""
     whole = Survey.begin(spec.num_cells, num_hardest, reads)
     for found in each(partial(_survey, spec, num_hardest, tuple(reads))):
         whole.add(found)

@@ -58,7 +58,7 @@ class Ccs(Sampler):
 
         strata: PositiveInt = Field(50, description="Parts of equal width of the score range.")
         drop: Share = Field(0.0, description="Share of the samples, the hardest ones, that is left out first.")
-        drop_by: Literal["aum", "score"] = Field("aum", description="What says which samples are the hardest.")
+        drop_by: Literal["aum", "score"] = Field("aum", description="The measure by which samples are the hardest.")
 
     @property
     def _column(self) -> str:
@@ -66,7 +66,7 @@ class Ccs(Sampler):
 
     @property
     def reads(self) -> tuple[str, ...]:
-        """The score `aum`, where it says which samples are dropped."""
+        """The score `aum`, where it decides which samples are dropped."""
         return (self._column,) if self.options.drop > 0.0 and self._column != "score" else ()
 
     def cuts(self, ratio: float, sizes: Ints) -> tuple[Cut, ...]:

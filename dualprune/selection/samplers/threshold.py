@@ -1,4 +1,4 @@
-"""Every score within limits, however many they are."""
+"""Every score within limits, without a fixed number."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ThresholdDraw(ColumnDraw):
 
 @SAMPLERS.register("threshold")
 class Threshold(Sampler):
-    """Every sample whose score lies in [min_score, max_score], however many they are."""
+    """Every sample whose score lies in [min_score, max_score], without a fixed number."""
 
     has_ratio: ClassVar[bool] = False
 
@@ -49,7 +49,7 @@ class Threshold(Sampler):
         if low is None and high is None:
             raise ConfigError("select.min_score, select.max_score: threshold needs one of them; both are null")
         if low is not None and high is not None and low > high:
-            raise ConfigError(f"select.min_score: {low} is above select.max_score = {high}; nothing lies between them")
+            raise ConfigError(f"select.min_score: {low} is above select.max_score = {high}; swap or change them")
         low, high = -np.inf if low is None else low, np.inf if high is None else high
         if low > summary.highest or high < summary.lowest:
             raise ConfigError(

@@ -1,4 +1,4 @@
-"""What a pool of workers trains: a job is one training from scratch, with everything that its result depends on."""
+"""The jobs of a pool of workers: a job is one training from scratch, with everything that its result depends on."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Job:
 
 @dataclass(frozen=True)
 class TrainingContext:
-    """What all jobs of a pool share.
+    """The facts that all jobs of a pool share.
 
     Attributes:
         data: the decoded samples, in Ray's object store.

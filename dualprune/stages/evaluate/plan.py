@@ -27,7 +27,7 @@ class Training:
     selection: str
 
     def file(self, run: RunDirectory) -> Location:
-        """Return where the result lies."""
+        """Return the file of the result."""
         name = f"{self.subset}-{self.ratio:g}-{self.budget}-{self.seed}-{fingerprint(asdict(self))}.json"
         return run.root / "evaluation" / name
 

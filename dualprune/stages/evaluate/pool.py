@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Call:
-    """What an actor is doing: training the job of this number, or, with None, starting."""
+    """An actor's task: to train the job of this number, or, with None, to start."""
 
     actor: Any
     number: int | None

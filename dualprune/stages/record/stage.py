@@ -82,8 +82,8 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
 def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
     """Return whether a finished recording of this many epochs is what the configuration asks for.
 
-    One that stopped early is reopened only where `record.stable` would not have let it stop, not because other samples
-    are to be kept.
+    A recording that stopped early is reopened only where `record.stable` would not have let it stop, not because the
+    configuration keeps other samples.
     """
     if len(DynamicsStore(run).epochs) < num_epochs:
         # Someone removed a damaged epoch.

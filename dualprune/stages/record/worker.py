@@ -1,4 +1,4 @@
-"""What one Ray Train worker does while recording: resume, train, record, checkpoint."""
+"""The work of one Ray Train worker while recording: resume, train, record, checkpoint."""
 
 from __future__ import annotations
 

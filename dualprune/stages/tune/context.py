@@ -1,4 +1,4 @@
-"""What all trainings of a sweep share, and the draw of the samples that a point keeps."""
+"""The context that all trainings of a sweep share, and the draw of the samples that a point keeps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SELECTED = "selected"
 
 @dataclass(frozen=True)
 class SweepContext:
-    """What all trainings of a sweep share; `scores` is a `ScoreCache` of the samples that may be selected."""
+    """The context of all trainings of a sweep; `scores` is a `ScoreCache` of the samples that may be selected."""
 
     config: Config
     training: TrainingContext

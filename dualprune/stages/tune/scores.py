@@ -26,7 +26,7 @@ COLUMNS = ["sample_id", "label", "position", "score", "mean_prob"]
 
 @dataclass(frozen=True)
 class ScoreRequest:
-    """What a score depends on: the method with its parameters, the epochs used, what to do with NaN."""
+    """Everything that a score depends on: the method with its parameters, the epochs used, the treatment of NaN."""
 
     method: str
     built: EpochScore

@@ -1,6 +1,6 @@
 """The tune stage: searches `tune.space` for the best settings to select by, and checks them on the test set.
 
-tune/_started.json   the settings of the sweep whose trials are there
+tune/_started.json   the settings of the sweep that the trials belong to
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def run_tune(
 
     Raises:
         ConfigError: the space or the settings are wrong; nothing was begun.
-        RunError: an unfinished sweep is there and neither `resume` nor `force` is given, or no trial succeeded.
+        RunError: an unfinished sweep exists and neither `resume` nor `force` is given, or no trial succeeded.
     """
     space = check_tune(config)
     wanted = search.wanted_trials(config.tune, space, max_trials)
@@ -121,7 +121,7 @@ def _prepare(run: RunDirectory, settings: dict[str, Any], inputs: list[str], res
         num = len(log.records())
         if num and not resume and run.manifest("tune") is None:
             raise RunError(
-                f"{run}: a sweep with these settings was interrupted after {num} trials; resume=True goes on with it, "
+                f"{run}: a sweep with these settings was interrupted after {num} trials; resume=True continues it, "
                 "force=True begins anew"
             )
         return log

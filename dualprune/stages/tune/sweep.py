@@ -108,7 +108,7 @@ class Sweep:
         if not left:
             return
         if records:
-            logger.info("tune: %d of %d trials are there, %d are left", len(records), wanted, left)
+            logger.info("tune: %d of %d trials are done, %d are left", len(records), wanted, left)
         algorithm, param_space, samples = search.suggest(settings, self._space, objective, records, points)
         plan = Plan(sweep, objective, self._log, settings.seeds, by_epoch=settings.scheduler != "none")
         named = {} if objective.kind == PARETO else {"metric": METRIC, "mode": "max"}

@@ -110,7 +110,7 @@ class TrialProgress(tune.Callback):  # type: ignore[misc]
 
 
 def _last_error(trial: Any) -> str:
-    """Return the last line of a failed trial's traceback, which says what was wrong."""
+    """Return the last line of a failed trial's traceback, which has the reason."""
     # Ray Tune has just written it on this machine; `get_error` reads the storage, where it is copied only later.
     file = trial.error_file
     lines = Path(file).read_text().strip().splitlines() if file and Path(file).exists() else []

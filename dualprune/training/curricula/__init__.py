@@ -17,7 +17,7 @@ from dualprune.data.choice import Choice
 
 @dataclass(frozen=True)
 class Facts:
-    """What a curriculum knows of a training before it begins.
+    """The facts about a training that a curriculum gets before it begins.
 
     Attributes:
         num_samples: samples of the training set, N; positions are 0 … N-1.

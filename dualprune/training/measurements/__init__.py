@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a recording left behind: the model's configuration, its shape, and the newest checkpoint, if one is kept."""
+    """The result of a recording: the model's configuration, its shape, and the newest checkpoint, if one is kept."""
 
     model: ModelConfig
     num_classes: int
@@ -50,7 +50,7 @@ class TrainedModel:
 
 
 class Measurement(Plugin, ABC):
-    """What is measured once per sample: the mean of `measure` over the models.
+    """A number or vector per sample: the mean of `measure` over the models.
 
     Define `measure`, and import torch inside it. It runs without gradient, on unaugmented samples, a task per bucket.
     """

@@ -1,4 +1,4 @@
-"""What a configuration asks for against what an overlay has, and overlays that cannot be built."""
+"""The needs of a configuration against the resources of an overlay, and overlays that cannot be built."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The score stage on a cluster: several methods in one read, what it refuses, and how it goes on after a crash."""
+"""The score stage on a cluster: several methods in one read, what it refuses, and how it continues after a crash."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_a_killed_run_goes_on_with_the_buckets_that_it_left(make_dynamics: MakeD
     stuck = Path(DynamicsStore(run).file(0, 7).path)
     whole = stuck.read_bytes()
     stuck.unlink()
-    os.mkfifo(stuck)  # a task that opens it waits for ever
+    os.mkfifo(stuck)  # a task that opens it waits forever
     files = [Path((run.scores("dual") / f"bucket={bucket:05d}.parquet").path) for bucket in range(12)]
     environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
     with subprocess.Popen([sys.executable, "-m", "dualprune", "score", str(run)], env=environment) as process:

@@ -136,9 +136,7 @@ def test_trials_that_fail_are_tried_again_and_then_told(make_sweep: MakeSweep) -
     run, config = make_sweep({"select.c_d": {"choice": [2.0, 6.0]}}, select={"balance": {"minimum": 900}})
     with pytest.raises(RunError, match=r"no trial succeeded; 2 of 2 failed, the first with: .*minimum"):
         run_tune(run, config, max_trials=2)
-    with pytest.raises(
-        RunError, match=r"interrupted after 2 trials; resume=True goes on with it, force=True begins anew"
-    ):
+    with pytest.raises(RunError, match=r"interrupted after 2 trials; resume=True continues it, force=True begins anew"):
         run_tune(run, config, max_trials=2)
     other = config.model_copy(update={"select": config.select.model_copy(update={"ratio": 0.5})})
     with pytest.raises(RunError, match="the sweep there has other settings"):
