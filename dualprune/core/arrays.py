@@ -62,13 +62,13 @@ def as_axes(values: Any, axes: Axes | None, expected: Axes, name: str) -> Any:
     if axes is None and num_epochs > num_samples:
         other = "NT" if expected == "TN" else "TN"
         raise DataError(
-            f"{name} has shape {shape}; read as {IN_WORDS[expected]}, it holds {counted(num_epochs, num_samples)}: "
+            f"{name} has shape {shape}; read as {IN_WORDS[expected]}, it holds {size_text(num_epochs, num_samples)}: "
             f'more epochs than samples. Pass axes="{other}" if it is transposed, axes="{expected}" if this is right'
         )
     return values if given == expected else values.swapaxes(0, 1)
 
 
-def counted(num_epochs: int, num_samples: int) -> str:
+def size_text(num_epochs: int, num_samples: int) -> str:
     """Return how a shape was understood, such as `6 epochs of 100 samples`."""
     epochs = "1 epoch" if num_epochs == 1 else f"{num_epochs:,} epochs"
     return f"{epochs} of {num_samples:,} {'sample' if num_samples == 1 else 'samples'}"

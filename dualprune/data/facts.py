@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Decoded images uint8 [n, C, H, W], their labels int64 [n], and which of them could be decoded, bool [n].
-Part = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]
+DecodedShard = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)

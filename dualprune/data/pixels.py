@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from dualprune.data.facts import DataFacts, Part
+from dualprune.data.facts import DataFacts, DecodedShard
 from dualprune.data.source import Shard, Source
 from dualprune.errors import DataError
 
 
-def decode_shard(source: Source, shard: Shard) -> tuple[Part, dict[str, Any]]:
+def decode_shard(source: Source, shard: Shard) -> tuple[DecodedShard, dict[str, Any]]:
     """Return a shard's decoded samples, and its counts for `data_facts`; a DataError where a label is out of range."""
     images, labels, failed = source.read(shard)
     wrong = np.flatnonzero((labels < 0) | (labels >= len(source.classes)))

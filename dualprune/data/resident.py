@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dualprune.core.sections import TrainConfig
 from dualprune.data.augment import CropFlip
-from dualprune.data.facts import DataFacts, Part
+from dualprune.data.facts import DataFacts, DecodedShard
 from dualprune.data.loader import Batch
 from dualprune.data.plan import EpochPlan
 
@@ -26,17 +26,17 @@ class ResidentSplit:
     usable: NDArray[np.bool_]
 
     @classmethod
-    def of_parts(cls, parts: Sequence[Part], device: torch.device) -> ResidentSplit:
-        """Bring the decoded parts of a split, in order, to the device."""
-        total = sum(len(labels) for _, labels, _ in parts)
-        images = torch.empty((total, *parts[0][0].shape[1:]), dtype=torch.uint8, device=device)
+    def of_shards(cls, shards: Sequence[DecodedShard], device: torch.device) -> ResidentSplit:
+        """Copy the decoded shards of a split, in order, to the device."""
+        total = sum(len(labels) for _, labels, _ in shards)
+        images = torch.empty((total, *shards[0][0].shape[1:]), dtype=torch.uint8, device=device)
         start = 0
-        for pixels, _, _ in parts:
+        for pixels, _, _ in shards:
             # A copy: what lies in an object store is read-only.
             images[start : start + len(pixels)] = torch.from_numpy(pixels.copy()).to(device)
             start += len(pixels)
-        labels = torch.from_numpy(np.concatenate([labels for _, labels, _ in parts])).to(device)
-        return cls(images, labels, np.concatenate([usable for _, _, usable in parts]))
+        labels = torch.from_numpy(np.concatenate([labels for _, labels, _ in shards])).to(device)
+        return cls(images, labels, np.concatenate([usable for _, _, usable in shards]))
 
     @property
     def positions(self) -> NDArray[np.int64]:

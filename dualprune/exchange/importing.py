@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from dualprune.core.arguments import check_choice
-from dualprune.core.arrays import Axes, counted
+from dualprune.core.arrays import Axes, size_text
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.errors import DataError
@@ -139,5 +139,5 @@ def _import(
             write_run(run, config, recorded, origin, missing)
         finally:
             scratch.delete()
-    logger.info("%s: imported %s", run, counted(recorded.num_epochs, recorded.num_samples))
+    logger.info("%s: imported %s", run, size_text(recorded.num_epochs, recorded.num_samples))
     return run

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from dualprune.core.arrays import Axes, counted
+from dualprune.core.arrays import Axes, size_text
 from dualprune.core.storage import fingerprint
 from dualprune.errors import DataError
 from dualprune.exchange.columns import check_number, float_values, is_list, plain_column
@@ -84,8 +84,8 @@ class RecordedWide(Recorded):
         named = SAMPLE_ID in self._files.schema.names or LABEL in self._files.schema.names
         if axes is None and not named and self.num_epochs > self.num_samples:
             raise DataError(
-                f"{self.name}: one row per sample, it holds {counted(self.num_epochs, self.num_samples)}: more epochs "
-                'than samples. Transpose it, or pass axes="NT" if this is right'
+                f"{self.name}: one row per sample, it holds {size_text(self.num_epochs, self.num_samples)}: more "
+                'epochs than samples. Transpose it, or pass axes="NT" if this is right'
             )
 
     def _lists(self, column: pa.ChunkedArray, name: str, first: int) -> NDArray[Any]:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from dualprune.core.arguments import check_choice
-from dualprune.core.arrays import Axes, as_array, as_axes, check_range, counted
+from dualprune.core.arrays import Axes, as_array, as_axes, check_range, size_text
 from dualprune.errors import ConfigError, DataError
 
 torch = pytest.importorskip("torch")
@@ -125,8 +125,8 @@ def test_axes_that_are_none() -> None:
 
 
 def test_a_shape_in_words() -> None:
-    assert counted(6, 1_000) == "6 epochs of 1,000 samples"
-    assert counted(1, 1) == "1 epoch of 1 sample"
+    assert size_text(6, 1_000) == "6 epochs of 1,000 samples"
+    assert size_text(1, 1) == "1 epoch of 1 sample"
 
 
 PROB = np.random.default_rng(0).random((5, 7)) * 0.9 + 0.05

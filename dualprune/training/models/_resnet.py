@@ -5,32 +5,21 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from dualprune.training.models._layers import conv_norm_relu
+from dualprune.training.models._layers import PooledClassifier, conv_norm_relu
 
 
-class ResNet18Module(nn.Module):
+class ResNet18Module(PooledClassifier):
     """Four stages of two basic blocks behind a 3×3 stem, with global average pooling."""
 
     def __init__(self, num_classes: int, in_channels: int, width: int) -> None:
-        super().__init__()
         blocks: list[nn.Module] = []
         channels = width
         for stage in range(4):
             out = width * 2**stage
             blocks += [BasicBlock(channels, out, stride=1 if stage == 0 else 2), BasicBlock(out, out, stride=1)]
             channels = out
-        self.features = nn.Sequential(*conv_norm_relu(in_channels, width), *blocks)
-        self.classify = nn.Linear(channels, num_classes)
-
-    def pooled(self, images: torch.Tensor) -> torch.Tensor:
-        """Return features [b, 8 · width]."""
-        pooled: torch.Tensor = self.features(images).mean(dim=(2, 3))
-        return pooled
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Return logits [b, num_classes]."""
-        logits: torch.Tensor = self.classify(self.pooled(images))
-        return logits
+        features = nn.Sequential(*conv_norm_relu(in_channels, width), *blocks)
+        super().__init__(features, channels, num_classes)
 
 
 class BasicBlock(nn.Module):
