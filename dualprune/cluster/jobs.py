@@ -29,7 +29,7 @@ PIPELINES = ("prune", "score", "compare", "sweep")
 CONFIG_FILE = "config.yaml"
 POLL_S = 1.0
 SLOWEST_POLL_S = 5.0
-# A head that is being replaced is away for a few minutes; the job goes on meanwhile.
+# Replacing a head takes a few minutes, during which the job continues.
 UNREACHABLE_S = 600.0
 STOP_WAIT_S = "30"
 

@@ -235,7 +235,7 @@ class ExportConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """How selections are compared: train from scratch on each, measure accuracy on the test set."""
+    """How selections are compared: training from scratch on each, and accuracy on the test set."""
 
     baseline = BASELINES["evaluate"]
     neutral = frozenset({"enabled", "parallel"})

@@ -38,7 +38,7 @@ def decode_shard(source: Source, shard: Shard) -> tuple[DecodedShard, dict[str, 
 
 
 def data_facts(source: Source, parts: Sequence[dict[str, Any]]) -> DataFacts:
-    """Return what is known of a decoded source from what `decode_shard` counted, in the order of the shards."""
+    """Return the facts about a decoded source from the counts of `decode_shard`, in the order of the shards."""
     train = [part for part in parts if part["split"] == "train"]
     count = sum(part["pixels"] for part in train)
     if not count:

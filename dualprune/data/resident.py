@@ -32,7 +32,7 @@ class ResidentSplit:
         images = torch.empty((total, *shards[0][0].shape[1:]), dtype=torch.uint8, device=device)
         start = 0
         for pixels, _, _ in shards:
-            # A copy: what lies in an object store is read-only.
+            # A copy, as arrays in Ray's object store are read-only.
             images[start : start + len(pixels)] = torch.from_numpy(pixels.copy()).to(device)
             start += len(pixels)
         labels = torch.from_numpy(np.concatenate([labels for _, labels, _ in shards])).to(device)

@@ -164,7 +164,7 @@ def _facts(config: Config, split: ResidentSplit, index: SampleIndex) -> Facts:
 def _resume(
     trainer: Trainer, plans: Plans, store: DynamicsStore, recorder: EpochRecorder, run: RunDirectory, job: RecordJob
 ) -> int:
-    """Bring every rank's model to the same state and return the epoch to go on with."""
+    """Bring every rank's model to the same state and return the epoch to continue with."""
     found = None
     if collectives.rank() == 0:
         ours = {e for e, commit in store.commits.items() if commit["fingerprint"] == job.fingerprint}
