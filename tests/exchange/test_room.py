@@ -87,7 +87,7 @@ def with_value(value: float) -> np.ndarray:
 def test_dynamics_that_are_wrong_replace_nothing(tmp_path: Path, arrays: dict[str, Any]) -> None:
     run = dualprune.import_dynamics(PROB, tmp_path / "run", config=SHORT)
     before = contents(tmp_path / "run")
-    with pytest.raises(ValueError, match=r"target_prob|sample ids|labels|window"):
+    with pytest.raises(ValueError, match=r"target_prob|sample ids|labels|score\.options\.dual"):
         dualprune.import_dynamics(run=run, force=True, **{"config": SHORT, **arrays})
     assert contents(tmp_path / "run") == before
 
