@@ -124,13 +124,8 @@ def _description(kind: str, name: str, plugin: Any) -> Description:
         options_key=options_key.format(name=name),
         reads=next((tuple(_value(plugin, attribute)) for attribute in READS if hasattr(plugin, attribute)), ()),
         traits={trait: _plain(_value(plugin, trait)) for trait in TRAITS if hasattr(plugin, trait)},
-        options=tuple(_options(_options_model(plugin))),
+        options=tuple(_options(plugin.Options)),
     )
-
-
-def _options_model(plugin: Any) -> type[Section]:
-    model: type[Section] = plugin.Options
-    return model
 
 
 def _value(plugin: Any, attribute: str) -> Any:
@@ -184,7 +179,7 @@ def _section(schema: dict[str, Any], way: Sequence[str]) -> dict[str, Any]:
 def _add_definition(schema: dict[str, Any], kind: str, name: str, plugin: Any) -> str:
     """Add the schema of a plug-in's options, and of what it refers to; return the name of its definition."""
     key = f"{kind.replace(' ', '_')}.{name}"
-    own = _options_model(plugin).model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
+    own = plugin.Options.model_json_schema(ref_template=f"#/$defs/{key}.{{model}}")
     for inner, definition in own.pop("$defs", {}).items():
         schema["$defs"][f"{key}.{inner}"] = definition
     schema["$defs"][key] = own

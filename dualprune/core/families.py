@@ -22,6 +22,10 @@ class Family(NamedTuple):
     by_name: bool
     keys: Mapping[str, Flat]
 
+    def path(self, plugin: str, option: str) -> str:
+        """Return the dotted place of a plug-in's option below the section."""
+        return f"options.{plugin}.{option}" if self.by_name else f"options.{option}"
+
 
 FAMILIES: dict[str, Family] = {
     "select": Family(

@@ -25,11 +25,8 @@ def chosen(section: str, values: Mapping[str, Any]) -> list[str]:
 
     family = FAMILIES[section]
     default = getattr(Config.model_fields[section].default, family.chooser)
-    found = values.get(family.chooser, default)
+    found = values.get(family.chooser) or default
     names = [str(name) for name in found] if isinstance(found, list | tuple) else [str(found)]
-    if section == "score":
-        # The method that a selection ranks by is stored as `select.score`; it reads the same options.
-        names = names or list(default)
     return [RENAMED.get((family.kind, name), (name, {}))[0] for name in names]
 
 
@@ -44,7 +41,7 @@ def option_paths(key: str, names: Sequence[str]) -> list[str]:
     if family is None or rest not in family.keys:
         return [key]
     flat = family.keys[rest]
-    having = [name for name in names if _has(family.kind, name, flat.option)]
+    having = [name for name in names if flat.option in _options(family.kind, name)]
     if not having:
         known = _options(family.kind, names[0])
         raise ConfigError(
@@ -52,8 +49,7 @@ def option_paths(key: str, names: Sequence[str]) -> list[str]:
             f"which has {'the options ' + ', '.join(known) if known else 'no options'}{nearest(rest, known)}; "
             f"remove it, or set {section}.{family.chooser} to {flat.plugin}"
         )
-    below = [f"options.{name}" if family.by_name else "options" for name in having]
-    return [f"{section}.{place}.{flat.option}" for place in below]
+    return [f"{section}.{family.path(name, flat.option)}" for name in having]
 
 
 def translate(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,18 +82,17 @@ def translate_stored(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
         flat, value = family.keys[key], values[key]
         if value == flat.unset:
             continue
-        if family.by_name:
-            put(result, f"options.{flat.plugin}.{flat.option}", value)
-        elif flat.plugin in names:
-            put(result, f"options.{flat.option}", value)
+        if family.by_name or flat.plugin in names:
+            put(result, family.path(flat.plugin, flat.option), value)
     _rename(section, result)
     return result
 
 
 def _stored_key(key: str) -> str:
     section, _, rest = key.partition(".")
-    flat = FAMILIES[section].keys.get(rest) if section in FAMILIES else None
-    return key if flat is None else f"{section}.options.{flat.plugin}.{flat.option}"
+    family = FAMILIES.get(section)
+    flat = None if family is None else family.keys.get(rest)
+    return key if family is None or flat is None else f"{section}.{family.path(flat.plugin, flat.option)}"
 
 
 def space_keys(space: Mapping[str, Any], values: Mapping[str, Any] | None = None) -> dict[str, Any]:
@@ -135,13 +130,8 @@ def _rename(section: str, own: dict[str, Any]) -> None:
         now, options = RENAMED[family.kind, name]
         own[family.chooser] = now
         for option, value in options.items():
-            path = f"options.{now}.{option}" if family.by_name else f"options.{option}"
-            put(own, path, value)
+            put(own, family.path(now, option), value)
 
 
 def _options(kind: str, name: str) -> list[str]:
     return list(plugin_class(kind, name).Options.model_fields)
-
-
-def _has(kind: str, name: str, option: str) -> bool:
-    return option in _options(kind, name)

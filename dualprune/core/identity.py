@@ -76,8 +76,6 @@ def options_identity(kind: str, plugin: str, values: Mapping[str, Any]) -> dict[
     try:
         model = plugin_class(kind, plugin).Options
     except ConfigError:
-        model = None
-    if model is None:
         return dict(values)
     changed = differences(model, values)
     return {} if changed == {"version": 1} else changed

@@ -14,7 +14,7 @@ from dualprune.core.section import Section
 from dualprune.errors import ConfigError, MissingPluginError
 
 logger = logging.getLogger(__name__)
-T = TypeVar("T")
+T = TypeVar("T", bound="type[Plugin]")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -70,8 +70,7 @@ class Registry(Generic[T]):
             known = self._items.get(name)
             if known is not None and known is not item:
                 raise ValueError(f"{self.kind} {name!r} is registered already, by {known!r}")
-            if isinstance(item, type) and issubclass(item, Plugin):
-                item.name = name
+            item.name = name
             self._items[name] = item
             return item
 
