@@ -10,14 +10,38 @@ from typing import TYPE_CHECKING
 
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import fingerprint
+from dualprune.dynamics.columns import ColumnStore
+from dualprune.stages.methods import columns_read, scores_read
 
 if TYPE_CHECKING:
     from dualprune.dynamics.store import DynamicsStore
+    from dualprune.scores.score import ColumnScore
+    from dualprune.training.measurements import Measurement
+
+
+def measure_inputs(run: RunDirectory, measurement: Measurement) -> list[str]:
+    """Return the fingerprint of the index and, where a measurement reads the recorded model, of the recording."""
+    inputs = [run.require("index", "record")["fingerprint"]]
+    if measurement.reads_model:
+        recorded = run.require("record", "record")
+        # The model as it is after the last recorded epoch.
+        inputs += [recorded["fingerprint"], str(recorded["summary"]["epochs"])]
+    return inputs
 
 
 def score_inputs(store: DynamicsStore, epochs: Sequence[int]) -> list[str]:
     """Return the fingerprint of the recorded files of `epochs`, from which scores are computed."""
     return [fingerprint([store.index.fingerprint, *(store.commits[epoch]["files"] for epoch in epochs)])]
+
+
+def column_score_inputs(run: RunDirectory, name: str, method: ColumnScore) -> list[str]:
+    """Return the fingerprints of the columns and scores that a method reads; a RunError names a missing one.
+
+    The score stage puts those of the recorded epochs before them.
+    """
+    columns = ColumnStore(run)
+    inputs = [str(columns.record(column)["fingerprint"]) for column in columns_read({name: method})]
+    return inputs + [run.require(f"score.{other}", "score")["fingerprint"] for other in scores_read(method)]
 
 
 def select_inputs(run: RunDirectory, score: str) -> list[str]:

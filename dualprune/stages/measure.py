@@ -17,6 +17,7 @@ from dualprune.core.sections import ScalingConfig, TrainConfig
 from dualprune.dynamics.columns import ColumnStore
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import DataError
+from dualprune.stages.inputs import measure_inputs
 from dualprune.stages.methods import measurements_read
 from dualprune.stages.recorded_source import recorded_source
 
@@ -56,10 +57,7 @@ def run_measure(run: RunDirectory, config: Config, *, force: bool = False) -> No
     columns = ColumnStore(run)
     for name in names:
         measurement: Measurement = make("measurement", name, {}, f"measurement.{name}")
-        inputs = [run.require("index", "record")["fingerprint"]]
-        if measurement.reads_model:
-            # The model as it is after the last recorded epoch.
-            inputs += [recorded["fingerprint"], str(recorded["summary"]["epochs"])]
+        inputs = measure_inputs(run, measurement)
         with run.stage(f"measure.{name}", {"measurement": measurement.identity()}, inputs, force=force) as stage:
             if stage.done:
                 continue

@@ -8,11 +8,12 @@ it is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from dualprune.errors import ConfigError
+from dualprune.errors import ConfigError, UserError
 
 if TYPE_CHECKING:
     from dualprune.core.config import Config
@@ -110,13 +111,33 @@ def _num_json(run: RunDirectory, *folders: str) -> int:
 
 
 def _score_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str] | None:
+    from dualprune.core.plugins import make_score
     from dualprune.dynamics.store import DynamicsStore
-    from dualprune.stages.inputs import score_inputs
+    from dualprune.scores.score import ColumnScore
+    from dualprune.stages.inputs import column_score_inputs, score_inputs
 
     store = DynamicsStore(run)
+    if not store.epochs:
+        # Dynamics may be deleted to save space; their scores stay valid.
+        return None
     limit = manifest["settings"].get("epochs") if config is None else config.score.epochs
-    # Dynamics may be deleted to save space; their scores stay valid.
-    return score_inputs(store, store.epochs[:limit]) if store.epochs else None
+    inputs = score_inputs(store, store.epochs[:limit])
+    name = manifest["stage"].partition(".")[2]
+    if config is not None:
+        # Where the method is not installed, or a column is gone, the recorded epochs can be compared all the same.
+        with suppress(UserError):
+            method = make_score(config, name)
+            if isinstance(method, ColumnScore):
+                inputs += column_score_inputs(run, name, method)
+    return inputs
+
+
+def _measure_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
+    from dualprune.core.plugins import make
+    from dualprune.stages.inputs import measure_inputs
+
+    name = manifest["stage"].partition(".")[2]
+    return measure_inputs(run, make("measurement", name, {}, f"measurement.{name}"))
 
 
 def _measure_keys(config: Config) -> list[str]:
@@ -162,6 +183,7 @@ STAGES: dict[str, Stage] = {
             after=("record",),
             keys=_measure_keys,
             wanted=lambda config: bool(_measure_keys(config)),
+            inputs=_measure_inputs,
         ),
         Stage(
             "score",

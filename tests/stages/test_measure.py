@@ -25,6 +25,7 @@ from dualprune.scores.score import Values
 from dualprune.stages.measure import run_measure
 from dualprune.stages.score.files import read_scores
 from dualprune.stages.score.stage import run_score
+from dualprune.stages.status import stage_states
 from dualprune.stages.table import STAGES, pruning_stages
 from dualprune.training import checkpoint
 from dualprune.training.loop import Trainer
@@ -68,6 +69,15 @@ class Brightness(ColumnScore):
 
     def score(self, columns: Values, labels: np.ndarray | None, summary: Any = None) -> Any:
         return columns["mean_pixel"] + np.linalg.norm(columns["centred"], axis=1)
+
+
+class OfDual(ColumnScore):
+    """Another score, negated."""
+
+    reads = ("score:dual",)
+
+    def score(self, columns: Values, labels: np.ndarray | None, summary: Any = None) -> Any:
+        return -columns["score:dual"]
 
 
 @pytest.fixture(autouse=True)
@@ -179,6 +189,40 @@ def test_what_is_there_is_kept(run: RunDirectory, config: Config, monkeypatch: p
     measured.clear()
     run_measure(run, config)
     assert measured == []
+
+
+def test_what_is_measured_and_scored_from_older_inputs_is_outdated(run: RunDirectory, config: Config) -> None:
+    def outdated() -> list[str]:
+        return [row["stage"] for row in stage_states(run) if row["state"] == "outdated"]
+
+    run.save_config(config)
+    run_measure(run, config)
+    run_score(run, config)
+    assert outdated() == []
+    # The recording went on, so that the model is another; pixels are the same.
+    with run.stage("record", {}, [run.require("index", "record")["fingerprint"]], reopen=True) as stage:
+        stage.summary = {"epochs": 4}
+    assert outdated() == ["measure.centred"]
+    run_measure(run, config)
+    assert outdated() == ["score.brightness"]
+    run_score(run, config)
+    assert outdated() == []
+    # What cannot be compared stands.
+    ColumnStore(run).discard("centred")
+    assert outdated() == []
+
+
+def test_a_score_of_older_scores_is_outdated(run: RunDirectory, config: Config) -> None:
+    SCORES.register("of_dual")(OfDual)
+    config = config.model_copy(update={"score": config.score.model_copy(update={"methods": ["of_dual"]})})
+    run.save_config(config)
+    run_score(run, config)
+    changed = config.model_copy(
+        update={"score": config.score.model_copy(update={"options": {"dual": {"window": 3}}, "methods": ["dual"]})}
+    )
+    run_score(run, changed)
+    states = {row["stage"]: row["state"] for row in stage_states(run)}
+    assert (states["score.dual"], states["score.of_dual"]) == ("done", "outdated")
 
 
 def test_a_model_whose_checkpoint_is_gone(run: RunDirectory, config: Config) -> None:

@@ -23,6 +23,7 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
 from dualprune.scores.score import ColumnScore, Values, split
+from dualprune.stages.inputs import column_score_inputs
 from dualprune.stages.methods import columns_read, scores_read
 from dualprune.stages.score.columns import ColumnBlock, ColumnJob, column_blocks
 from dualprune.stages.score.files import Gaps, ScoredBlock, gaps_of, write_bucket
@@ -40,9 +41,7 @@ def run_column_score(
     force: bool = False,
 ) -> None:
     """Score every sample by one method that reads columns; a RunError where a column is missing."""
-    columns = ColumnStore(run)
-    inputs = [columns.record(column)["fingerprint"] for column in columns_read({name: method})]
-    inputs += [run.require(f"score.{other}", "score")["fingerprint"] for other in scores_read(method)]
+    inputs = column_score_inputs(run, name, method)
     methods = {name: method}
     with ExitStack() as stack:
         stages = begin_stages(stack, run, config, store, epochs, methods, inputs={name: inputs}, force=force)
