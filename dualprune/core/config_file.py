@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from dualprune.core.problems import messages
 from dualprune.core.storage import Location
 from dualprune.core.yaml_file import parse_yaml
 from dualprune.errors import ConfigError, MissingPluginError
+
+_STAMP = b"# checksum: "
 
 
 def load_config(place: str | os.PathLike[str] | Location | None = None, overrides: Sequence[str] = ()) -> Config:
@@ -38,7 +41,16 @@ def load_stored_config(place: Location, overrides: Sequence[str] = ()) -> Config
 
     Fields that the older version did not have get their baseline, see `dualprune.core.identity`.
     """
-    values = _parse_yaml(place.read_bytes(), str(place))
+    content = place.read_bytes()
+    first, _, rest = content.partition(b"\n")
+    if first.startswith(_STAMP) and first != _stamp(rest):
+        raise ConfigError(
+            f"{place} has changed since dualprune wrote it: restore it from a copy; or, where you changed it on "
+            "purpose, delete its first line (to change a few values, overrides are enough)"
+        )
+    values = _parse_yaml(content, str(place))
+    if not values:
+        raise ConfigError(f"{place} is damaged: it is empty; restore it from a copy, or give the configuration again")
     for section, own in values.items():
         if isinstance(own, dict):
             values[section] = translate_stored(section, own)
@@ -68,6 +80,16 @@ def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
 def dump_config(config: Config) -> str:
     """Return the configuration as YAML, every value written out."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False)
+
+
+def store_config(place: Location, config: Config) -> None:
+    """Write the configuration for `load_stored_config`, with a checksum: a changed digit would be another selection."""
+    content = dump_config(config).encode()
+    place.write_bytes(_stamp(content) + b"\n" + content)
+
+
+def _stamp(content: bytes) -> bytes:
+    return _STAMP + hashlib.sha256(content).hexdigest()[:16].encode()
 
 
 def _parse_yaml(content: bytes, name: str) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def replaced(place: Location, facts: Mapping[str, Any]) -> Iterator[Location]:
     target = Path(place.address)
     fresh = place.parent / f".tmp-{place.name}-{uuid.uuid4().hex[:8]}"
     try:
-        fresh.filesystem.create_dir(fresh.path)
+        fresh.make_folder()
         yield fresh
         (fresh / MARK).write_json(body)
         if target.exists():

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dualprune.core import lease, metrics
+from dualprune.core.cleanup import cleaning_up
 from dualprune.core.config import Config
-from dualprune.core.config_file import dump_config, load_stored_config
+from dualprune.core.config_file import load_stored_config, store_config
 from dualprune.core.identity import inner_section
 from dualprune.core.migration import VERSION, upgraded
 from dualprune.core.storage import Location, fingerprint
@@ -92,10 +93,6 @@ class RunDirectory:
         """Hold the directory for writing; a RunError where another process writes it."""
         return lease.exclusive(self.root)
 
-    def holder(self) -> lease.Holder | None:
-        """Return the process that writes the directory now, or None."""
-        return lease.holder(self.root)
-
     @property
     def has_config(self) -> bool:
         """Whether a configuration is stored here."""
@@ -103,7 +100,7 @@ class RunDirectory:
 
     def save_config(self, config: Config) -> None:
         """Store the configuration, so that later commands need the run directory alone."""
-        (self.root / "config.yaml").write_text(dump_config(config))
+        store_config(self.root / "config.yaml", config)
 
     def load_config(self, overrides: Sequence[str] = ()) -> Config:
         """Return the stored configuration with overrides such as `select.ratio=0.7`."""
@@ -122,9 +119,9 @@ class RunDirectory:
 
     def manifests(self) -> dict[str, dict[str, Any]]:
         """Return all manifests by stage key, those of unfinished stages too."""
-        files = (self.root / "manifests").children()
-        keys = {file.name.removesuffix(".json"): file for file in files}
-        return {key: upgraded(key, file.read_record()) for key, file in keys.items()}
+        names = [file.name for file in (self.root / "manifests").children() if file.name.endswith(".json")]
+        found = {name.removesuffix(".json"): self._read_manifest(name.removesuffix(".json")) for name in names}
+        return {key: manifest for key, manifest in found.items() if manifest is not None}
 
     def require(self, key: str, command: str) -> dict[str, Any]:
         """Return the manifest of a stage that must be finished; else a RunError that names the command to run."""
@@ -167,7 +164,6 @@ class RunDirectory:
                 raise RunError(self._other_config(key, known, settings))
         started_at = time.time()
         before_s = known["seconds"] if known and same else 0.0
-        earlier = list(known["attempts"]) if known and same else []
         body: dict[str, Any] = {
             "stage": key,
             "version": VERSION,
@@ -177,7 +173,6 @@ class RunDirectory:
             "inputs": list(inputs),
             "started_at": started_at,
             "seconds": before_s,
-            "attempts": earlier,
             "summary": {},
         }
         place = self.root / "manifests" / f"{key}.json"
@@ -186,10 +181,11 @@ class RunDirectory:
         try:
             yield stage
         except BaseException:
-            body.update(_timed(before_s, earlier, started_at))
-            place.write_json(body)
+            body["seconds"] = before_s + time.time() - started_at
+            with cleaning_up(f"writing how long {key} took"):
+                place.write_json(body)
             raise
-        body.update(_timed(before_s, earlier, started_at), status="done", summary=stage.summary)
+        body.update(status="done", seconds=before_s + time.time() - started_at, summary=stage.summary)
         place.write_json(body)
         metrics.gauge("dualprune_stage_seconds", body["seconds"], run=str(self.root), stage=key)
         logger.info("%s: done in %.1f s", key, time.time() - started_at)
@@ -206,7 +202,11 @@ class RunDirectory:
         place = self.root / "manifests" / f"{key}.json"
         if not place.exists():
             return None
-        return upgraded(key, place.read_record())
+        record = place.read_record()
+        record.expect(stage=str, status=str, fingerprint=str, settings=dict, inputs=list, seconds=float, summary=dict)
+        if record["stage"] != key:
+            raise record.damaged(f"it is that of stage {record['stage']!r}")
+        return upgraded(key, record)
 
     def _other_config(self, key: str, known: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         before, now = _flat(known["settings"]), _flat(settings)
@@ -219,12 +219,6 @@ class RunDirectory:
             f"run directory {self.root} belongs to another configuration ({'; '.join(changes) or 'other inputs'}); "
             f"use another run directory, or pass force=True to do {key!r} and all after it again"
         )
-
-
-def _timed(before_s: float, earlier: list[list[float]], started_at: float) -> dict[str, Any]:
-    """Return what a manifest says of the time that its attempts took, the last of which ends now."""
-    now = time.time()
-    return {"seconds": before_s + now - started_at, "attempts": [*earlier, [started_at, now]]}
 
 
 def _baseline(name: str) -> Any:

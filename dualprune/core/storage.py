@@ -9,8 +9,8 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,23 +20,9 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from dualprune.core.cleanup import cleaning_up
+from dualprune.core.json_file import REMEDY, Record, decode, encode
 from dualprune.errors import AddressError, DataError, StorageError, UserError
-
-REMEDY = "restore it from a copy, or delete it and do its stage again"
-
-
-class Record(dict[str, Any]):
-    """A JSON mapping of a file; a key that it lacks is a DataError that names the file."""
-
-    def __init__(self, place: str, values: Mapping[str, Any]) -> None:
-        super().__init__(values)
-        self.place = place
-
-    def __missing__(self, key: str) -> Any:
-        raise DataError(f"{self.place} is damaged: it has no {key!r}; {REMEDY}")
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Record, (self.place, dict(self))
 
 
 @dataclass(frozen=True)
@@ -59,25 +45,29 @@ class TableWriter:
     `metadata`, set at any time, is written into the file's metadata at its end.
     """
 
-    def __init__(self, place: Path, options: Mapping[str, Any]) -> None:
-        self._place, self._options = place, options
+    def __init__(
+        self, place: Path, options: Mapping[str, Any], errors: Callable[[str], AbstractContextManager[None]]
+    ) -> None:
+        self._place, self._options, self._errors = place, options, errors
         self._writer: pq.ParquetWriter | None = None
         self.metadata: Mapping[str, str] = {}
         self.rows = 0
 
     def write(self, table: pa.Table) -> None:
         """Append a table of any length as one row group."""
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._place, table.schema, **self._options)
-        self._writer.write_table(table, row_group_size=max(1, table.num_rows))
+        with self._errors("written"):
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self._place, table.schema, **self._options)
+            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
         self.rows += table.num_rows
 
     def close(self) -> None:
         """Finish the file."""
         if self._writer is not None:
-            if self.metadata:
-                self._writer.add_key_value_metadata(dict(self.metadata))
-            self._writer.close()
+            with self._errors("written"):
+                if self.metadata:
+                    self._writer.add_key_value_metadata(dict(self.metadata))
+                self._writer.close()
 
 
 @lru_cache(maxsize=64)
@@ -237,17 +227,11 @@ class Location:
                     temporary.unlink(missing_ok=True)
 
     def read_json(self) -> Any:
-        """Return the file's content as JSON values; a DataError where it is not JSON.
+        """Return the file's content as JSON values; a DataError where it is not JSON, or has changed.
 
         Looking up a missing key of a mapping is a DataError, too: this package writes the files that it reads here.
         """
-        try:
-            value = json.loads(self.read_bytes())
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, UserError):
-                raise
-            raise DataError(f"{self} is damaged: it is not JSON ({error}); {REMEDY}") from None
-        return Record(str(self), value) if isinstance(value, dict) else value
+        return decode(self.read_bytes(), str(self))
 
     def read_record(self) -> Record:
         """Return the file's content, which must be a JSON mapping; errors as for `read_json`."""
@@ -257,16 +241,17 @@ class Location:
         return value
 
     def write_json(self, value: Any) -> None:
-        """Write JSON values, atomically."""
-        self.write_bytes((json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+        """Write JSON values, atomically; a mapping with a checksum of its own."""
+        self.write_bytes(encode(value))
 
     def write_text(self, text: str) -> None:
         """Write UTF-8 text, atomically."""
         self.write_bytes(text.encode())
 
     def read_table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return a Parquet file as a table, or a folder's Parquet files, by name, as one."""
-        if not self.is_file() and (files := self.children()):
+        """Return a Parquet file as a table, or a folder's files *.parquet, by name, as one."""
+        files = [] if self.is_file() else [child for child in self.children() if child.name.endswith(".parquet")]
+        if files:
             return pa.concat_tables(file.read_table(columns) for file in files)
         with self._errors("read"), self.open_input() as file:
             return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
@@ -284,28 +269,44 @@ class Location:
         """Yield a writer that appends tables to one Parquet file; the file appears, whole, when the block ends well."""
         if self.is_local:
             folder = Path(self.address).parent
-            folder.mkdir(parents=True, exist_ok=True)
+            with self._errors("written"):
+                folder.mkdir(parents=True, exist_ok=True)
             temporary = folder / f".tmp-{self.name}-{uuid.uuid4().hex[:8]}"
         else:
             # An object store may publish what an interrupted stream had sent, so upload the finished file.
-            handle, name = tempfile.mkstemp(suffix=".parquet")
+            with self._errors("written"):
+                handle, name = tempfile.mkstemp(suffix=".parquet")
             os.close(handle)
             temporary = Path(name)
+        writer = TableWriter(temporary, options, self._errors)
         try:
-            writer = TableWriter(temporary, options)
             try:
                 yield writer
-            finally:
-                writer.close()
-            if self.is_local:
-                with temporary.open("rb+") as file:
-                    os.fsync(file.fileno())
-                temporary.replace(self.address)
-            else:
-                with temporary.open("rb") as file, self.filesystem.open_output_stream(self.path) as stream:
-                    shutil.copyfileobj(file, stream, 1 << 22)
+            except BaseException:
+                with cleaning_up(f"closing {temporary}"):
+                    writer.close()
+                raise
+            writer.close()
+            with self._errors("written"):
+                self._publish(temporary)
         finally:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def _publish(self, temporary: Path) -> None:
+        if self.is_local:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
+            temporary.replace(self.address)
+        else:
+            with temporary.open("rb") as file, self.filesystem.open_output_stream(self.path) as stream:
+                shutil.copyfileobj(file, stream, 1 << 22)
+
+    def make_folder(self) -> None:
+        """Make a folder here, with those above it; an object store has none."""
+        if self.is_local:
+            with self._errors("made"):
+                self.filesystem.create_dir(self.path)
 
     def open_input(self) -> pa.NativeFile:
         """Open the file for reading at any offset."""

@@ -49,7 +49,9 @@ def _check_epochs(store: DynamicsStore) -> Iterator[Finding]:
     if not store.epochs:
         yield Finding(str(store.location), "no epoch is committed", store.remedy(0))
     for epoch in store.missing_epochs:
-        yield Finding(epoch_name(epoch), "it has no commit, but later epochs have", store.remedy(epoch))
+        later = any(other > epoch for other in store.epochs)
+        why = "later epochs have" if later else "recording finished it"
+        yield Finding(epoch_name(epoch), f"it has no commit, but {why}", store.remedy(epoch))
     for epoch in store.mismatched_epochs:
         yield Finding(epoch_name(epoch), "it was recorded under another configuration", store.remedy(epoch))
     for epoch, commit in store.commits.items():

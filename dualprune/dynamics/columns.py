@@ -48,7 +48,7 @@ class ColumnStore:
                 f"{self.run} has no column {name!r}; it has: {', '.join(self.names()) or 'none'}. "
                 f"Run `dualprune measure {self.run}`, or remove the score methods that read it"
             )
-        record: dict[str, Any] = place.read_json()
+        record: dict[str, Any] = place.read_record()
         return record
 
     def file(self, name: str, bucket: int) -> Location:

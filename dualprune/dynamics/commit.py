@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from dualprune.core.json_file import Record
 from dualprune.core.storage import FileRecord, Location
 from dualprune.dynamics.layout import epoch_name, epoch_number
 from dualprune.errors import RunError
@@ -51,31 +52,40 @@ def write_commit(
 
 def read_commits(dynamics: Location) -> dict[int, dict[str, Any]]:
     """Return the commit records by epoch, ascending; a RunError where a newer version of dualprune wrote one."""
-    commits = {}
-    for folder in dynamics.children():
-        if folder.name.startswith("epoch=") and (folder / COMMIT).exists():
-            commits[epoch_number(folder.name)] = _read(folder / COMMIT)
-    return dict(sorted(commits.items()))
+    folders = epoch_folders(dynamics)
+    return {epoch: _read(folder / COMMIT, epoch) for epoch, folder in folders.items() if (folder / COMMIT).exists()}
+
+
+def epoch_folders(dynamics: Location) -> dict[int, Location]:
+    """Return the folders of epochs by number, ascending; what other programs put beside them does not count."""
+    found = {epoch_number(folder.name): folder for folder in dynamics.children()}
+    return {epoch: found[epoch] for epoch in sorted(epoch for epoch in found if epoch is not None)}
 
 
 def has_commits(dynamics: Location) -> bool:
     """Return whether any epoch counts."""
-    return any((folder / COMMIT).exists() for folder in dynamics.children())
+    return any((folder / COMMIT).exists() for folder in epoch_folders(dynamics).values())
 
 
 def discard_from(dynamics: Location, epoch: int) -> None:
     """Delete every epoch from `epoch` on, and those before it that have no commit record."""
-    for folder in dynamics.children():
-        if folder.name.startswith("epoch=") and (epoch_number(folder.name) >= epoch or not (folder / COMMIT).exists()):
+    for number, folder in epoch_folders(dynamics).items():
+        if number >= epoch or not (folder / COMMIT).exists():
             (folder / COMMIT).delete()
             folder.delete()
 
 
-def _read(place: Location) -> dict[str, Any]:
-    record: dict[str, Any] = {"version": 1, "fence": None} | place.read_json()
+def _read(place: Location, epoch: int) -> dict[str, Any]:
+    found = place.read_record()
+    record = Record(str(place), {"version": 1, "fence": None, **found})
+    record.expect(version=int, epoch=int, columns=list, fingerprint=str)
     if record["version"] > VERSION:
         raise RunError(
             f"{place} is a commit record of version {record['version']}, and this dualprune reads up to {VERSION}; "
             "upgrade it"
         )
+    if record["epoch"] != epoch:
+        raise record.damaged(f"it is that of epoch {record['epoch']}")
+    for file in record.records("files"):
+        file.expect(name=str, rows=int, bytes=int, sha256=str)
     return record

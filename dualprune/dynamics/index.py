@@ -6,7 +6,7 @@ position = bucket · bucket_rows + row in the bucket's file.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from typing import Any
 
@@ -48,7 +48,16 @@ class SampleIndex:
         place = location / INDEX_FILE
         if not place.exists():
             raise RunError(f"{location} has no sample index; run `dualprune record` first")
-        return cls(location=location, **place.read_json())
+        record = place.read_record()
+        record.expect(num_samples=int, num_buckets=int, bucket_rows=int, num_classes=int)
+        record.expect(id_type=str, classes=list, fingerprint=str)
+        whole = record["bucket_rows"] > 0 and record["num_buckets"] == -(
+            -record["num_samples"] // record["bucket_rows"]
+        )
+        if not whole or record["num_classes"] != len(record["classes"]) or record["num_samples"] <= 0:
+            raise record.damaged("its numbers of samples, buckets and classes do not fit together")
+        names = {known.name for known in fields(cls)} - {"location"}
+        return cls(location=location, **{name: value for name, value in record.items() if name in names})
 
     @classmethod
     def build(

@@ -20,9 +20,10 @@ def epoch_name(epoch: int) -> str:
     return f"epoch={epoch:04d}"
 
 
-def epoch_number(name: str) -> int:
-    """Return the epoch of a folder name."""
-    return int(name.removeprefix("epoch="))
+def epoch_number(name: str) -> int | None:
+    """Return the epoch of a folder name; None where it is no name of ours."""
+    digits = name.removeprefix("epoch=")
+    return int(digits) if digits.isascii() and digits.isdigit() and name == epoch_name(int(digits)) else None
 
 
 def bucket_name(bucket: int) -> str:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from dualprune.core.storage import FileRecord, Location
-from dualprune.dynamics.commit import COMMIT
+from dualprune.dynamics.commit import COMMIT, epoch_folders
 from dualprune.dynamics.layout import epoch_name
 from dualprune.errors import DataError
 
@@ -42,7 +42,7 @@ def commit_state(dynamics: Location, epoch: int, files: Sequence[FileRecord]) ->
     (_folder(dynamics, epoch) / COMMIT).write_json(
         {"version": 1, "epoch": epoch, "files": [file.to_json() for file in sorted(files, key=lambda file: file.name)]}
     )
-    folders = [folder / "state" for folder in dynamics.children() if folder.name.startswith("epoch=")]
+    folders = [folder / "state" for folder in epoch_folders(dynamics).values()]
     for folder in [folder for folder in folders if (folder / COMMIT).exists()][:-NUM_KEPT]:
         (folder / COMMIT).delete()
         folder.delete()
@@ -58,7 +58,8 @@ def read_state(dynamics: Location, epoch: int, name: str) -> dict[str, Any]:
     place = _folder(dynamics, epoch) / f"{name}.npz"
     try:
         content = place.read_bytes()
-        record = next(file for file in (place.parent / COMMIT).read_json()["files"] if file["name"] == place.name)
+        files = (place.parent / COMMIT).read_record().records("files")
+        record = next(file for file in files if file["name"] == place.name)
     except (OSError, StopIteration):
         raise DataError(f"{place} is missing; delete the folder {epoch_name(epoch)} and record again") from None
     if hashlib.sha256(content).hexdigest() != record["sha256"]:

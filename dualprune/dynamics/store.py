@@ -47,8 +47,25 @@ class DynamicsStore:
 
     @property
     def missing_epochs(self) -> list[int]:
-        """Epochs without a commit before the last committed one, ascending."""
-        return sorted(set(range(max(self.epochs, default=-1) + 1)) - set(self.epochs))
+        """Epochs without a commit before the last committed one, or of a recording that is finished; ascending."""
+        recorded = self.run.manifest("record")
+        finished = 0 if recorded is None else recorded["summary"].get("epochs", 0)
+        return sorted(set(range(max(max(self.epochs, default=-1) + 1, finished))) - set(self.epochs))
+
+    def check_whole(self) -> None:
+        """Raise a RunError where an epoch has no commit, or was recorded under another configuration than others."""
+        missing = self.missing_epochs
+        if missing:
+            later = any(epoch > missing[0] for epoch in self.epochs)
+            why = "but later ones have" if later else "but recording finished it"
+            raise RunError(f"{self.run}: epoch {missing[0]} has no commit, {why}; {self.remedy(missing[0])}")
+        mismatched = self.mismatched_epochs
+        if mismatched:
+            usual = [epoch for epoch in self.epochs if epoch not in mismatched]
+            raise RunError(
+                f"{self.run}: epochs {_listed(mismatched)} were recorded under another configuration than epochs "
+                f"{_listed(usual)}, so their values do not belong together; {self.remedy(mismatched[0])}"
+            )
 
     @property
     def mismatched_epochs(self) -> list[int]:
@@ -162,6 +179,10 @@ class DynamicsStore:
                 "Record it by naming it in record.statistics"
             )
         return tuple(columns)
+
+
+def _listed(epochs: Sequence[int]) -> str:
+    return ", ".join(map(str, epochs[:10])) + (f" and {len(epochs) - 10} more" if len(epochs) > 10 else "")
 
 
 def first_epoch(statistic: str) -> int:

@@ -53,6 +53,7 @@ def export_dynamics(
     store = DynamicsStore(run)
     place = Location.of(to)
     names = store.check_columns(None)
+    store.check_whole()
     if place.exists():
         if not force:
             raise RunError(f"{place} exists; export to another place, or pass force=True to replace it")

@@ -108,8 +108,7 @@ def _write_file(
     source: Source, kept: np.ndarray, inclusion: np.ndarray, groups: list[list[Shard]], place: Location, number: int
 ) -> int:
     file = place / f"part-{number:05d}.parquet"
-    if place.is_local:
-        place.filesystem.create_dir(place.path)
+    place.make_folder()
     with file.filesystem.open_output_stream(file.path) as stream:
         writer = None
         for shard in groups[number]:

@@ -48,7 +48,7 @@ def prune_run(run: RunDirectory, config: Config, *, force: bool = False) -> Prun
     from dualprune.stages.select.names import selection_names
 
     run_stages(run, config, pruning_stages(config), force=force)
-    evaluation = run.evaluation.read_json() if config.evaluate.enabled else None
+    evaluation = run.evaluation.read_record() if config.evaluate.enabled else None
     return PruneResult(run, selection_names(config), evaluation)
 
 

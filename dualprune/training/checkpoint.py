@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import torch
 
+from dualprune.core.json_file import Record
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import epoch_name, epoch_number
-from dualprune.errors import RunError
+from dualprune.errors import RunError, UserError
 from dualprune.training.loop import Trainer, bare
 
 logger = logging.getLogger(__name__)
@@ -58,20 +59,20 @@ def written(trainer: Trainer, epoch: int, extra: Mapping[str, Any] | None = None
 
 def newest_whole(folder: Location, epochs: set[int]) -> tuple[int, Location] | None:
     """Return the newest checkpoint of one of `epochs` whose content agrees with its record, or None."""
-    found = [place for place in folder.children() if place.name.startswith("epoch=")]
-    for place in sorted(found, key=lambda place: _epoch(place), reverse=True):
-        if _epoch(place) not in epochs:
+    found = [(epoch, place) for place in folder.children() if (epoch := _epoch(place)) is not None]
+    for epoch, place in sorted(found, key=lambda item: item[0], reverse=True):
+        if epoch not in epochs:
             continue
         if _read(place) is not None:
-            return _epoch(place), place
+            return epoch, place
         logger.warning("checkpoint %s is damaged or incomplete and is skipped", place)
     return None
 
 
 def newest_version(folder: Location) -> tuple[int, int] | None:
     """Return epoch and version of the newest finished checkpoint, or None where there is none."""
-    places = [place / RECORD for place in folder.children() if place.name.startswith("epoch=")]
-    records = [place.read_json() for place in places if place.exists()]
+    places = [place / RECORD for place in folder.children() if _epoch(place) is not None]
+    records = [record for record in map(_record, places) if record is not None]
     return max(((record["epoch"], record.get("version", 1)) for record in records), default=None)
 
 
@@ -116,13 +117,21 @@ def _arrays(value: Any) -> Any:
     return value.cpu().numpy() if isinstance(value, torch.Tensor) else value
 
 
-def _epoch(place: Location) -> int:
+def _epoch(place: Location) -> int | None:
     return epoch_number(place.name.partition(".")[0])
 
 
-def _read(place: Location) -> bytes | None:
-    if not (place / RECORD).exists() or not (place / STATE).exists():
+def _record(place: Location) -> Record | None:
+    """Return a checkpoint's record; None where it is missing or damaged."""
+    try:
+        return place.read_record().expect(epoch=int, sha256=str)
+    except UserError:
         return None
-    record = (place / RECORD).read_json()
+
+
+def _read(place: Location) -> bytes | None:
+    record = _record(place / RECORD)
+    if record is None or not (place / STATE).exists():
+        return None
     content = (place / STATE).read_bytes()
     return content if hashlib.sha256(content).hexdigest() == record["sha256"] else None

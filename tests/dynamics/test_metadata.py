@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
 from dualprune.dynamics.blocks import read_blocks
 from dualprune.dynamics.check import check_bucket
 from dualprune.dynamics.commit import read_commits
@@ -73,19 +75,19 @@ def test_files_that_were_mixed_up(
     with pytest.raises(DataError, match=whole):
         store.read_bucket(1)
     # The check reports a wrong checksum first; where the commit has the new one, it reports the content.
-    commit = files[1].parent / "_commit.json"
-    record = json.loads(commit.read_text())
+    commit = Location.of(files[1].parent / "_commit.json")
+    record = commit.read_json()
     record["files"][1] = store.file(1, 1).write_table(pq.read_table(files[0])).to_json()
-    commit.write_text(json.dumps(record))
+    commit.write_json(record)
     [finding] = check_bucket(str(run.root), 1)
     assert message.removeprefix("says that ") in finding.what
 
 
-def test_another_runs_index_and_scores_are_told_apart(make_dynamics: MakeDynamics, tmp_path: Path) -> None:
+def test_another_runs_index_and_scores_are_told_apart(make_dynamics: MakeDynamics) -> None:
     run = make_dynamics(PROB)
     score_bucket(job(run), 0)
-    index = tmp_path / "run/index/_index.json"
-    index.write_text(index.read_text().replace("made-up", "other"))
+    index = run.index / "_index.json"
+    index.write_json(index.read_json() | {"fingerprint": "other"})
     with pytest.raises(
         DataError, match=r"index/bucket=00000.parquet belongs elsewhere: .* run is 'made-up', expected 'o"
     ):
@@ -104,7 +106,7 @@ def test_what_an_older_version_wrote_is_read(make_dynamics: MakeDynamics, tmp_pa
         without_facts(file)
     for file in (tmp_path / "run/dynamics").rglob("_commit.json"):
         record = json.loads(file.read_text())
-        assert (record.pop("version"), record.pop("fence")) == (2, None)
+        assert (record.pop("version"), record.pop("fence"), record.pop("checksum")) == (2, None, ANY)
         file.write_text(json.dumps(record))
     assert read_scores(run, "dual", 0).equals(expected)
     store = DynamicsStore(run)

@@ -10,6 +10,7 @@ from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location, fingerprint
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.jobs import AllSamples, Job, KeptSamples, RandomSamples, Samples
+from dualprune.stages.select.facts import selection_facts
 
 FULL, RANDOM = "full", "random"
 
@@ -60,7 +61,7 @@ def plan_trainings(
     whole = fingerprint([index["fingerprint"], recipe])
     subsets: list[tuple[str, float, int, str, str]] = []
     for name, drawn in zip(names, fingerprints, strict=True):
-        facts = (run.selection(name) / "selection.json").read_json()
+        facts = selection_facts(run, name)
         subsets.append((name, facts["ratio"], facts["num_kept"], fingerprint([drawn, recipe]), name))
     if evaluate.random:
         sizes = dict.fromkeys((ratio, kept) for _, ratio, kept, _, _ in subsets)

@@ -36,7 +36,7 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
     }
     with run.stage("evaluate", settings, inputs, force=force) as stage:
         if stage.done:
-            stored: dict[str, Any] = run.evaluation.read_json()
+            stored: dict[str, Any] = run.evaluation.read_record()
             return stored
         if force:
             (run.root / "evaluation").delete()
@@ -53,7 +53,7 @@ def _train(run: RunDirectory, config: Config, trainings: list[Training]) -> list
     """Return the rows of all trainings, in order, after training those without a file."""
     jobs = [(training.job(run, config), training.file(run)) for training in trainings]
     if all(file.exists() for _, file in jobs):
-        return [file.read_json() for _, file in jobs]
+        return [file.read_record() for _, file in jobs]
     ensure_ray(config.scaling)
     workers, max_failures = Workers.of(config.scaling), config.scaling.max_failures
     context = TrainingContext(load_resident(recorded_source(run, config)), workers)

@@ -38,7 +38,7 @@ def train_together(
             shared = SharedJobs(context, todo, progress)
             fit(_train, shared, context.workers, scratch, name, max_failures=max_failures)
         scratch.delete()
-    return [{**file.read_json(), "subset": job.subset} for job, file in jobs]
+    return [{**file.read_record(), "subset": job.subset} for job, file in jobs]
 
 
 def _train(arguments: dict[str, Any]) -> dict[str, Any]:
@@ -51,10 +51,7 @@ def _train(arguments: dict[str, Any]) -> dict[str, Any]:
     worker = Worker(shared.context, ray.train.torch.get_device(), ray.train.torch.prepare_model)
     # After a failure, a restart finds some jobs done; every rank must see the same list.
     todo = collectives.from_rank_zero([(job, file) for job, file in shared.jobs if not file.exists()])
-    num_done = len(shared.jobs) - len(todo)
-    if collectives.rank() == 0:
-        shared.progress.set.remote(num_done)
-    for number, (job, file) in enumerate(todo, start=1 + num_done):
+    for number, (job, file) in enumerate(todo, start=1 + len(shared.jobs) - len(todo)):
         row = worker.run(job)
         if collectives.rank() == 0:
             file.write_json(row)

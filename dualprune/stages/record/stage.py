@@ -92,7 +92,7 @@ def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
         return True
     if config.record.stop == "fixed" or not run.stability.exists():
         return False
-    measured, rule = run.stability.read_json(), config.record.stable
+    measured, rule = run.stability.read_record(), config.record.stable
     if any(measured["rule"][name] != getattr(rule, name) for name in ("lag", "max_samples")):
         return False
     return settled_at(measured["epochs"], rule, config.score.epochs or 0) is not None

@@ -12,7 +12,7 @@ from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.store import DynamicsStore
-from dualprune.errors import ConfigError, RunError
+from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
 from dualprune.scores.score import EpochScore, Result
 from dualprune.stages.methods import column_scores, epoch_scores, score_methods, statistics_read
@@ -63,26 +63,11 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
 
 
 def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
-    """Return the epochs to score by: the first `limit` committed ones; a RunError where one between is missing."""
-    missing = store.missing_epochs
-    if missing:
-        raise RunError(
-            f"{store.run}: epoch {missing[0]} has no commit, but later ones have; {store.remedy(missing[0])}"
-        )
-    mismatched = store.mismatched_epochs
-    if mismatched:
-        usual = [epoch for epoch in store.epochs if epoch not in mismatched]
-        raise RunError(
-            f"{store.run}: epochs {_listed(mismatched)} were recorded under another configuration than epochs "
-            f"{_listed(usual)}, so their values do not belong together; {store.remedy(mismatched[0])}"
-        )
+    """Return the epochs to score by: the first `limit` committed ones; a RunError where one is missing."""
+    store.check_whole()
     if limit is not None and limit > len(store.epochs):
         raise ConfigError(f"score.epochs: {limit} is more than the {len(store.epochs)} epochs recorded in {store.run}")
     return store.epochs[:limit]
-
-
-def _listed(epochs: Sequence[int]) -> str:
-    return ", ".join(map(str, epochs[:10])) + (f" and {len(epochs) - 10} more" if len(epochs) > 10 else "")
 
 
 def _score(run: RunDirectory, config: Config, store: DynamicsStore, job: ScoreJob) -> None:

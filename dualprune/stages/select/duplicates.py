@@ -76,7 +76,7 @@ def _write_digests(source: Source, scratch: Location, num_ranges: int, number: i
     ranges = np.array([int.from_bytes(digest[:4], "big") * num_ranges >> 32 for digest in digests], dtype=np.int64)
     table = pa.table([pa.array(digests, pa.binary(16)), shard.start + np.array(known, dtype=np.int64)], schema=SCHEMA)
     if scratch.is_local:
-        scratch.filesystem.create_dir(scratch.path)
+        scratch.make_folder()
     file = scratch / f"shard={number:06d}.parquet"
     with file.filesystem.open_output_stream(file.path) as stream, pq.ParquetWriter(stream, SCHEMA) as writer:
         for part in range(num_ranges):

@@ -19,6 +19,7 @@ from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import SAMPLERS, Draw
 from dualprune.selection.samplers.beta import BetaDraw
 from dualprune.stages.select.bucketed import Bucket, Scores
+from dualprune.stages.select.facts import selection_facts
 from dualprune.stages.select.overlap import require_selection
 from dualprune.stages.select.stage import KEPT, prepare
 
@@ -36,7 +37,7 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     draw of the same number also keep.
     """
     require_selection(run, name)
-    facts: dict[str, Any] = (run.selection(name) / "selection.json").read_json()
+    facts: dict[str, Any] = selection_facts(run, name)
     index = SampleIndex.load(run.index)
     scores, excluded = _candidates(run, config, index, facts)
     edges = _edges(sum(scores.each(_histogram)))

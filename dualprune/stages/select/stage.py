@@ -99,8 +99,7 @@ def _write(
     places = [run.selection(name) / KEPT for name in drawn]
     for place in places:
         place.delete()
-        if place.is_local:
-            place.filesystem.create_dir(place.path)
+        place.make_folder()
     per_class = np.zeros((len(drawn), index.num_classes), dtype=np.int64)
     for counts in scores.each_bucket(partial(_write_bucket, list(drawn.values()), places, index.num_classes)):
         per_class += counts

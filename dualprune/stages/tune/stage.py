@@ -63,7 +63,7 @@ def run_tune(
     with run.stage("tune", settings, inputs, force=force, reopen=reopen) as stage:
         place = run.root / "tune" / "summary.json"
         if stage.done:
-            stored: dict[str, Any] = place.read_json()
+            stored: dict[str, Any] = place.read_record()
             return stored
         budget_s = time_budget_s if time_budget_s is not None else config.tune.time_budget_s
         summary = Sweep(run, config, space, store.index, log).run(wanted, budget_s)
@@ -116,7 +116,7 @@ def _prepare(run: RunDirectory, settings: dict[str, Any], inputs: list[str], res
     folder = run.root / "tune"
     log, started = TrialLog(folder / "trials"), folder / STARTED
     body = {"version": VERSION, "settings": settings, "inputs": inputs}
-    known = upgraded("tune", started.read_json()) if started.exists() else None
+    known = upgraded("tune", started.read_record()) if started.exists() else None
     if known == body and not force:
         num = len(log.records())
         if num and not resume and run.manifest("tune") is None:

@@ -29,7 +29,7 @@ class TrialLog:
     def find(self, point: Mapping[str, Any]) -> Record | None:
         """Return the record of a point that needs no further trial, or None."""
         file = self.place / f"{self.key(point)}.json"
-        record: Record | None = file.read_json() if file.exists() else None
+        record: Record | None = file.read_record() if file.exists() else None
         return record if record is not None and record["state"] != FAILED else None
 
     def write(self, record: Record) -> None:
@@ -38,7 +38,7 @@ class TrialLog:
 
     def records(self) -> list[Record]:
         """Return all records, in the order in which the trials ended."""
-        found = [file.read_json() for file in self.place.children() if file.name.endswith(".json")]
+        found = [file.read_record() for file in self.place.children() if file.name.endswith(".json")]
         return sorted(found, key=lambda record: (record["ended_at"], record["key"]))
 
 
