@@ -141,7 +141,10 @@ class Run:
         return Kept(table["sample_id"].to_numpy(), positions, mask)
 
     def status(self) -> list[dict[str, Any]]:
-        """Return one row per stage result: stage, state, seconds and summary, see `dualprune status`."""
+        """Return one row per stage result: stage, state, seconds, summary and attempts, see `dualprune status`.
+
+        Stages that share a pass have its whole time each; `attempts` are the times at which each began and ended.
+        """
         return stage_states(self.directory)
 
     def __str__(self) -> str:
@@ -167,6 +170,8 @@ class Run:
         )
         for state in dict.fromkeys(row["state"] for row in rows):
             facts.append(f"{state}: {', '.join(row['stage'] for row in rows if row['state'] == state)}")
+        if (holder := self.directory.holder()) is not None:
+            facts.append(f"being written by {holder}")
         stage = next_stage(self.directory, rows)
         if stage is not None:
             known = self._given is not None or self.directory.has_config

@@ -27,6 +27,8 @@ def status(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None
     console.print(status_table(rows))
     if (measured := facts.stability(directory)) is not None:
         console.print(stability_table(measured))
+    if (holder := directory.holder()) is not None:
+        say(f"running: {holder}; until it ends, no other command can write to this run")
     if command := next_command(directory, rows):
         say(f"next: {command}")
 

@@ -14,10 +14,21 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
+from rich.text import Text
 
 from dualprune.cluster.session import on_terminal
+from dualprune.core.pace import Pace
+from dualprune.core.units import time_text
 
 logger = logging.getLogger(__name__)
 POLL_S = 0.5
@@ -28,15 +39,15 @@ class ProgressBoard:
     """The latest state that workers reported: a count and a short note."""
 
     def __init__(self) -> None:
-        self._count = 0
+        self._count: int | None = None
         self._note = ""
 
     def set(self, count: int, note: str = "") -> None:
-        """Report that `count` items are done."""
+        """Report that `count` items are done; the first report, before any work, says how many were done already."""
         self._count, self._note = count, note
 
-    def state(self) -> tuple[int, str]:
-        """Return the count and the note."""
+    def state(self) -> tuple[int | None, str]:
+        """Return the count, None before the first report, and the note."""
         return self._count, self._note
 
 
@@ -62,6 +73,7 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[..., None]]:
     """Yield a function to call, perhaps with a note, when an item is done: a bar on a terminal, else logged."""
     with _Display(title, total) as display:
         counts = itertools.count(1)
+        display.show(0)
         yield lambda note="": display.show(next(counts), note)
 
 
@@ -93,19 +105,37 @@ def _draw(board: Any, title: str, total: int, stop: threading.Event) -> None:
                 count, note = ray.get(board.state.remote(), timeout=10)
             except ray.exceptions.RayError:
                 continue
-            display.show(count, note, last=ended)
+            if count is not None:
+                display.show(count, note, last=ended)
+
+
+class _TimeLeft(ProgressColumn):
+    """The time left; unlike Rich's own column it also knows it where a step takes more than 30 s, and counts down."""
+
+    def __init__(self, pace: Pace) -> None:
+        super().__init__()
+        self._pace = pace
+
+    def render(self, task: Task) -> Text:
+        return Text(_left(self._pace), style="progress.remaining")
+
+
+def _left(pace: Pace) -> str:
+    left = pace.left(time.monotonic())
+    return "" if left is None else f"{time_text(left)} left"
 
 
 class _Display:
     """A bar on a terminal; elsewhere an occasional line of the log, so that a job's log shows its progress."""
 
     def __init__(self, title: str, total: int) -> None:
+        self._pace = Pace(total)
         columns = (
             TextColumn("{task.description:<10}"),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
-            TimeRemainingColumn(),
+            _TimeLeft(self._pace),
             TextColumn("{task.fields[note]}"),
         )
         self._title, self._total, self._drawn = title, total, on_terminal()
@@ -121,9 +151,11 @@ class _Display:
         self._bar.stop()
 
     def show(self, count: int, note: str = "", last: bool = False) -> None:
-        """Show that `count` items are done, with a note."""
+        """Show that `count` items are done, with a note; the first call says where the work begins."""
+        self._pace.note(count, time.monotonic())
         self._bar.update(self._task, completed=count, note=note)
         due = last or count == self._total or time.monotonic() - self._logged_at >= LOG_S
         if not self._drawn and count and due and (count, note) != self._logged:
             self._logged, self._logged_at = (count, note), time.monotonic()
-            logger.info("%s: %d of %d %s", self._title, count, self._total, note)
+            words = ", ".join(filter(None, [_left(self._pace) if count < self._total else "", note]))
+            logger.info("%s: %d of %d%s", self._title, count, self._total, words and f", {words}")

@@ -1,5 +1,7 @@
 """Reads manifests of older versions as if this version had written them; nothing is rewritten.
 
+Where `attempts` is missing, a stage counts as one attempt that lasted `seconds` from its last beginning on.
+
 Version 1 (manifests without the key `version`) stored whole sections, including every default, as the settings of a
 stage. Reduced to what differs from the baseline, they equal the settings that this version derives from the same
 configuration. The stage keeps its fingerprint.
@@ -21,6 +23,9 @@ _SECTIONS = ("data", "model", "train", "score", "select", "evaluate", "tune")
 
 def upgraded(key: str, manifest: dict[str, Any]) -> dict[str, Any]:
     """Return a stage's manifest with its settings in the form of this version."""
+    if "attempts" not in manifest and "started_at" in manifest:
+        started_at, seconds = manifest["started_at"], manifest["seconds"]
+        manifest["attempts"] = [[started_at, started_at + seconds]] if seconds else []
     if "version" in manifest:
         return manifest
     return {**manifest, "version": VERSION, "settings": upgraded_settings(key, manifest["settings"])}

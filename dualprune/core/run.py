@@ -93,6 +93,10 @@ class RunDirectory:
         """Hold the directory for writing; a RunError where another process writes it."""
         return lease.exclusive(self.root)
 
+    def holder(self) -> lease.Holder | None:
+        """Return the process that writes the directory now, or None."""
+        return lease.holder(self.root)
+
     @property
     def has_config(self) -> bool:
         """Whether a configuration is stored here."""
@@ -164,6 +168,7 @@ class RunDirectory:
                 raise RunError(self._other_config(key, known, settings))
         started_at = time.time()
         before_s = known["seconds"] if known and same else 0.0
+        earlier = list(known["attempts"]) if known and same else []
         body: dict[str, Any] = {
             "stage": key,
             "version": VERSION,
@@ -173,6 +178,7 @@ class RunDirectory:
             "inputs": list(inputs),
             "started_at": started_at,
             "seconds": before_s,
+            "attempts": earlier,
             "summary": {},
         }
         place = self.root / "manifests" / f"{key}.json"
@@ -181,11 +187,11 @@ class RunDirectory:
         try:
             yield stage
         except BaseException:
-            body["seconds"] = before_s + time.time() - started_at
+            body.update(_timed(before_s, earlier, started_at))
             with cleaning_up(f"writing how long {key} took"):
                 place.write_json(body)
             raise
-        body.update(status="done", seconds=before_s + time.time() - started_at, summary=stage.summary)
+        body.update(_timed(before_s, earlier, started_at), status="done", summary=stage.summary)
         place.write_json(body)
         metrics.gauge("dualprune_stage_seconds", body["seconds"], run=str(self.root), stage=key)
         logger.info("%s: done in %.1f s", key, time.time() - started_at)
@@ -203,7 +209,8 @@ class RunDirectory:
         if not place.exists():
             return None
         record = place.read_record()
-        record.expect(stage=str, status=str, fingerprint=str, settings=dict, inputs=list, seconds=float, summary=dict)
+        record.expect(stage=str, status=str, fingerprint=str, settings=dict, inputs=list, summary=dict)
+        record.expect(started_at=float, seconds=float)
         if record["stage"] != key:
             raise record.damaged(f"it is that of stage {record['stage']!r}")
         return upgraded(key, record)
@@ -219,6 +226,12 @@ class RunDirectory:
             f"run directory {self.root} belongs to another configuration ({'; '.join(changes) or 'other inputs'}); "
             f"use another run directory, or pass force=True to do {key!r} and all after it again"
         )
+
+
+def _timed(before_s: float, earlier: list[list[float]], started_at: float) -> dict[str, Any]:
+    """Return what a manifest says of the time that its attempts took, the last of which ends now."""
+    now = time.time()
+    return {"seconds": before_s + now - started_at, "attempts": [*earlier, [started_at, now]]}
 
 
 def _baseline(name: str) -> Any:

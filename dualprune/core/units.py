@@ -1,4 +1,4 @@
-"""Reads numbers with units that people write."""
+"""Times as people write and read them."""
 
 from __future__ import annotations
 
@@ -15,3 +15,16 @@ def parse_time(text: str, name: str) -> float:
     if match is None or float(match[1]) <= 0:
         raise UserError(f"{name} {text}: expected a time above 0, such as 600, 90s, 10m or 2h")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def time_text(seconds: float) -> str:
+    """Return a duration in words, in its two largest units, such as `45 s`, `12 min`, `3 h 5 min` or `2 d 4 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    large, small, units = (*divmod(minutes, 60), ("h", "min"))
+    if large >= 24:
+        large, small, units = (*divmod(round(minutes / 60), 24), ("d", "h"))
+    return f"{large} {units[0]}" + (f" {small} {units[1]}" if small else "")

@@ -7,14 +7,18 @@ from typing import Any
 
 from rich.table import Table
 
+from dualprune.core.units import time_text
+from dualprune.stages.status import total_seconds
 from dualprune.stages.tune.trial_log import accuracy_text, point_text
 
 # The number of items of a list that are shown.
 FEW = 5
+# Stages that share less time than this are not worth a remark.
+SHARED_S = 0.1
 
 
 def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    """Return the states of the stages, one row each, with the sum of their cost."""
+    """Return the states of the stages, one row each, with what they cost together."""
     table = Table()
     for column in ("stage", "state", "seconds", "what"):
         table.add_column(column, justify="right" if column == "seconds" else "left", overflow="fold")
@@ -23,7 +27,9 @@ def status_table(rows: Sequence[Mapping[str, Any]]) -> Table:
         what = ", ".join(_in_words(name, value) for name, value in row["summary"].items() if value is not None)
         table.add_row(row["stage"], row["state"], seconds, what)
     table.add_section()
-    table.add_row("all", "", f"{sum(row['seconds'] or 0.0 for row in rows):,.1f}", "")
+    total = total_seconds(rows)
+    shared = sum(row["seconds"] or 0.0 for row in rows) - total > SHARED_S
+    table.add_row("all", "", f"{total:,.1f}", "time that stages share counts once" if shared else "")
     return table
 
 
@@ -83,6 +89,8 @@ def _in_words(name: str, value: Any) -> str:
     if name == "skipped":
         first = ", ".join(value["first"])
         return f"{value['count']:,} images skipped" + (f" ({first})" if first else "")
+    if name == "left_s":
+        return f"{time_text(value)} left"
     return f"{name.removeprefix('num_').replace('_per_s', '/s').replace('_', ' ')} {_number(name, value)}"
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dualprune.core.config import Config
+from dualprune.core.lease import Holder
 from dualprune.core.run import RunDirectory
 from dualprune.errors import MissingPluginError, RunError, UserError
 from dualprune.stages.table import STAGES, Stage
@@ -18,10 +21,13 @@ OPEN = ("missing", "unfinished", "outdated")
 def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
     """Return one row per manifest, stage by stage, then those of helpers: stage (its key), state, seconds, summary.
 
-    States: `done`; `outdated`, its inputs have changed since; `unfinished`, interrupted or under way; `missing`; `off`,
-    a stage that the configuration does not ask for.
+    States: `done`; `outdated`, its inputs have changed since; `running`, under way in another process; `unfinished`,
+    interrupted; `missing`; `off`, a stage that the configuration does not ask for. `attempts` lists when each attempt
+    of a stage began and ended, in seconds since 1970; for the time of several rows, see `total_seconds`.
     """
-    manifests = run.manifests()
+    # Looked up before and after, as a stage may begin or end in between.
+    holder, manifests = run.holder(), run.manifests()
+    holder = holder or run.holder()
     if not manifests and not run.has_config:
         raise RunError(
             f"{run} is not a run directory: it has no manifests; "
@@ -32,18 +38,31 @@ def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
     for stage in STAGES.values():
         for key in _shown(stage, config, manifests):
             if key in manifests:
-                rows.append(_row(key, _state(run, config, stage, manifests[key]), manifests[key]))
-                if rows[-1]["state"] == "unfinished":
-                    rows[-1]["summary"] = rows[-1]["summary"] or dict(stage.so_far(run, config))
+                row = _row(key, _state(run, config, stage, manifests[key], holder), manifests[key])
+                if row["state"] in ("unfinished", "running"):
+                    row["summary"] = row["summary"] or dict(stage.so_far(run, config))
+                    if row["state"] == "running" and (left := stage.time_left(run, config, manifests[key])) is not None:
+                        row["summary"]["left_s"] = left
+                rows.append(row)
             else:
                 rows.append(_row(key, "missing" if _wanted(stage, config) else "off"))
     helpers = sorted(key for key in manifests if not any(stage.owns(key) for stage in STAGES.values()))
-    rows += [_row(key, "done" if _is_done(manifests[key]) else "unfinished", manifests[key]) for key in helpers]
-    return rows
+    return rows + [_row(key, _begun(manifests[key], holder) or "done", manifests[key]) for key in helpers]
+
+
+def total_seconds(rows: Sequence[Mapping[str, Any]]) -> float:
+    """Return the time that the stages of some rows took together; what several did in one pass counts once."""
+    total, until = 0.0, -math.inf
+    for began, ended in sorted(attempt for row in rows for attempt in row["attempts"]):
+        total += max(0.0, ended - max(began, until))
+        until = max(until, ended)
+    return total
 
 
 def next_stage(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> Stage | None:
-    """Return the first stage with work left; None where nothing is left to do."""
+    """Return the first stage with work left; None where nothing is left to do, or a process is doing it."""
+    if run.holder() is not None:
+        return None
     config = _config(run)
     for row in rows:
         stage = next((stage for stage in STAGES.values() if stage.owns(row["stage"])), None)
@@ -56,7 +75,7 @@ def next_stage(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> Stage | 
 
 
 def next_command(run: RunDirectory, rows: Sequence[Mapping[str, Any]]) -> str | None:
-    """Return the command that runs the first stage with work left; None where nothing is left to do."""
+    """Return the command that runs the first stage with work left; None as for `next_stage`."""
     stage = next_stage(run, rows)
     return None if stage is None else f"dualprune {stage.name} {run}{stage.resume_flag}"
 
@@ -97,15 +116,24 @@ def _wanted(stage: Stage, config: Config | None) -> bool:
 
 def _row(key: str, state: str, manifest: Mapping[str, Any] | None = None) -> dict[str, Any]:
     if manifest is None:
-        return {"stage": key, "state": state, "seconds": None, "summary": {}}
-    return {"stage": key, "state": state, "seconds": manifest["seconds"], "summary": dict(manifest["summary"])}
+        return {"stage": key, "state": state, "seconds": None, "summary": {}, "attempts": []}
+    seconds, attempts, now = manifest["seconds"], list(manifest["attempts"]), time.time()
+    if state == "running":
+        seconds += max(0.0, now - manifest["started_at"])
+        attempts.append([manifest["started_at"], now])
+    summary = dict(manifest["summary"])
+    return {"stage": key, "state": state, "seconds": seconds, "summary": summary, "attempts": attempts}
 
 
-def _is_done(manifest: Mapping[str, Any]) -> bool:
-    return bool(manifest["status"] == "done")
+def _begun(manifest: Mapping[str, Any], holder: Holder | None) -> str | None:
+    """Return the state of a stage that has begun and not ended; None for one that is done."""
+    if manifest["status"] == "done":
+        return None
+    # What began before the run directory was taken by its present writer was interrupted.
+    return "running" if holder and manifest["started_at"] >= (holder.since or 0.0) else "unfinished"
 
 
-def _state(run: RunDirectory, config: Config | None, stage: Stage, manifest: Mapping[str, Any]) -> str:
-    if not _is_done(manifest):
-        return "unfinished"
-    return "outdated" if is_outdated(run, config, stage, manifest) else "done"
+def _state(
+    run: RunDirectory, config: Config | None, stage: Stage, manifest: Mapping[str, Any], holder: Holder | None
+) -> str:
+    return _begun(manifest, holder) or ("outdated" if is_outdated(run, config, stage, manifest) else "done")

@@ -7,6 +7,7 @@ it is used.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -31,9 +32,10 @@ class Stage:
     `entry` is the address of the function that runs it: `entry(run, config, *, force=False, **options)`. `after` are
     the stages whose results it reads. `keys(config)` are the keys of its manifests, each `name` or `name.part`.
     `wanted(config)` tells whether `prune` runs it; `switch` is the configuration key that decides this, where there is
-    one. `so_far(run, config)` returns figures of an unfinished run, and `inputs(run, config, manifest)` the
-    fingerprints that a finished one would start from now, or None if they are unknown. `families` are the first
-    parts of its keys where they differ from its name; `resume_flag` is the option with which its command continues.
+    one. `so_far(run, config)` returns figures of an unfinished run, `time_left(run, config, manifest)` the seconds that
+    one under way will still take, or None if that is unknown, and `inputs(run, config, manifest)` the fingerprints that
+    a finished one would start from now, or None if they are unknown. `families` are the first parts of its keys where
+    they differ from its name; `resume_flag` is the option with which its command continues.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Stage:
     wanted: Callable[[Config], bool] = lambda config: True
     switch: str = ""
     so_far: Callable[[RunDirectory, Config | None], Mapping[str, Any]] = _nothing
+    time_left: Callable[[RunDirectory, Config | None, Mapping[str, Any]], float | None] = lambda *_: None
     inputs: Callable[[RunDirectory, Config | None, Mapping[str, Any]], Sequence[str] | None] = lambda *_: None
     families: tuple[str, ...] = ()
     resume_flag: str = ""
@@ -93,6 +96,20 @@ def _recorded_so_far(run: RunDirectory, config: Config | None) -> dict[str, Any]
 
     committed = len(read_commits(run.dynamics))
     return {"epochs": f"{committed} of {config.record.epochs}" if config else committed}
+
+
+def _recording_left(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> float | None:
+    """Return the seconds until the last epoch is committed, at the pace at which this attempt committed its epochs."""
+    from dualprune.core.pace import Pace
+    from dualprune.dynamics.commit import read_commits
+
+    if config is None or manifest["stage"] != "record":
+        return None
+    pace = Pace(config.record.epochs)
+    for epoch, commit in read_commits(run.dynamics).items():
+        if commit["written_at"] >= manifest["started_at"]:
+            pace.note(epoch + 1, commit["written_at"])
+    return pace.left(time.time())
 
 
 def _evaluated_so_far(run: RunDirectory, config: Config | None) -> dict[str, Any]:
@@ -174,6 +191,7 @@ STAGES: dict[str, Stage] = {
             after=(),
             keys=lambda config: ["index", "record"],
             so_far=_recorded_so_far,
+            time_left=_recording_left,
             families=("index", "record"),
         ),
         Stage(

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dualprune.api import Run
 from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
-from dualprune.stages.status import stage_states
+from dualprune.stages.status import next_command, stage_states, total_seconds
 from dualprune.stages.table import STAGES
 from tests.cli.conftest import Command
 from tests.conftest import MakeDynamics
@@ -22,6 +28,15 @@ SUMMARIES: dict[str, dict[str, Any]] = {
     "export.beta-0.7": {"kept": 2100},
 }
 EPOCHS = 3
+# A process that writes a run, as a recording does.
+WRITES = """
+import sys
+from dualprune.core.run import RunDirectory
+run = RunDirectory(sys.argv[1])
+with run.exclusive(), run.stage("record", {}):
+    print("begun", flush=True)
+    sys.stdin.read()
+"""
 
 
 def finish(run: RunDirectory, key: str, settings: dict[str, Any] | None = None) -> None:
@@ -113,6 +128,103 @@ def test_an_interrupted_recording_and_what_comes_next(
     told = command("status", run).out
     assert "epochs 3 of 10" in told
     assert f"next: dualprune record {run}" in told
+
+
+@contextmanager
+def recording(run: RunDirectory) -> Iterator[subprocess.Popen[str]]:
+    """Have another process write the run while the block runs, and kill it."""
+    words = [sys.executable, "-c", WRITES, str(run)]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_live_recording_is_running_until_its_process_ends(
+    command: Command, make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = make_dynamics(np.full((7, 3), 0.5))
+    run.save_config(make_config({"record": {"epochs": 10}, "score": {"window": 2}}))
+    with run.stage("index", {}) as stage:
+        stage.summary = {"samples": 7}
+    # Another command was killed before.
+    with pytest.raises(KeyboardInterrupt), run.stage("tune", {}):
+        raise KeyboardInterrupt
+    monkeypatch.setenv("COLUMNS", "200")
+    # The lease tells the time in whole seconds.
+    time.sleep(1.0)
+    with recording(run) as process:
+        rows = {row["stage"]: row for row in stage_states(run)}
+        assert (rows["index"]["state"], rows["record"]["state"]) == ("done", "running")
+        assert (rows["tune"]["state"], rows["score"]["state"]) == ("unfinished", "missing")
+        assert rows["record"]["summary"] == {"epochs": "3 of 10"}
+        assert 0 <= rows["record"]["seconds"] < 60
+        assert next_command(run, list(rows.values())) is None
+        began = run.manifests()["record"]["started_at"]
+        for epoch in range(3):
+            place = run.dynamics / f"epoch={epoch:04d}" / "_commit.json"
+            place.write_json({**place.read_json(), "written_at": began + 100 * epoch})
+        told = command("status", run)
+        assert told.code == 0
+        assert "epochs 3 of 10, 15 min left" in told.out
+        assert f"running: pid {process.pid} on " in told.out
+        assert "next:" not in told.out
+        assert f"being written by pid {process.pid}" in repr(Run(run))
+        command("score", run).is_user_error(f"is being written by another process (pid {process.pid} ")
+    assert states(run)["record"] == "unfinished"
+    assert f"next: dualprune record {run}" in command("status", run).out
+
+
+def test_a_live_run_in_an_object_store(s3: str) -> None:
+    run = RunDirectory(s3)
+    with run.stage("index", {}):
+        pass
+    with pytest.raises(KeyboardInterrupt), run.stage("record", {}):
+        raise KeyboardInterrupt
+    assert states(run)["record"] == "unfinished"
+    lease = {"owner": "x", "expires_at": time.time() + 90, "host": "h", "pid": 7, "since": "2020-01-01T00:00:00+0000"}
+    (run.root / "_lease.json").write_json(lease)
+    assert states(run)["record"] == "running"
+    (run.root / "_lease.json").write_json({**lease, "expires_at": time.time() - 1})
+    assert states(run)["record"] == "unfinished"
+
+
+def test_a_pass_that_results_share_counts_once(
+    run: RunDirectory, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = total_seconds(stage_states(run))
+    with ExitStack() as stack:
+        for ratio in (0.3, 0.5, 0.9):
+            stack.enter_context(run.stage(f"select.beta-{ratio}", {"score": "dual"}))
+        time.sleep(0.5)
+    rows = stage_states(run)
+    shared = [row["seconds"] for row in rows if row["stage"] in ("select.beta-0.3", "select.beta-0.5")]
+    assert min(shared) >= 0.5
+    assert 0.5 <= total_seconds(rows) - began < 1.0
+    assert "time that stages share counts once" in command("status", run).out
+
+
+def test_the_time_of_all_attempts_counts(run: RunDirectory) -> None:
+    for interrupted in (True, True, False):
+        try:
+            with run.stage("tune", {}):
+                time.sleep(0.1)
+                if interrupted:
+                    raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            time.sleep(0.3)
+    [row] = [row for row in stage_states(run) if row["stage"] == "tune"]
+    assert len(row["attempts"]) == 3
+    assert 0.3 <= total_seconds([row]) < 0.6
+    assert total_seconds([row]) == pytest.approx(row["seconds"], abs=0.05)
+    # Manifests of older versions know the last beginning and the sum.
+    place = run.root / "manifests" / "tune.json"
+    place.write_json({key: value for key, value in place.read_json().items() if key != "attempts"})
+    [row] = [row for row in stage_states(run) if row["stage"] == "tune"]
+    assert total_seconds([row]) == pytest.approx(row["seconds"])
 
 
 def test_what_an_earlier_configuration_asked_for_does_not_come_next(command: Command, run: RunDirectory) -> None:

@@ -54,7 +54,20 @@ def test_a_killed_prune_goes_on_where_it_was(tmp_path: Path) -> None:
     }
     path.write_text(yaml.safe_dump(settings))
 
-    killed_when((run / "dynamics/epoch=0003/_commit.json").exists, prune(path, "--run", run))
+    live: list[dict[str, object]] = []
+
+    def four_epochs() -> bool:
+        if not (run / "dynamics/epoch=0003/_commit.json").exists():
+            return False
+        live.extend(row for row in stage_states(dualprune.RunDirectory(run)) if row["stage"] == "record")
+        return True
+
+    killed_when(four_epochs, prune(path, "--run", run))
+    assert live[0]["state"] == "running"
+    summary = live[0]["summary"]
+    assert isinstance(summary, dict)
+    assert int(summary["epochs"].partition(" of ")[0]) >= 4
+    assert 0 < summary["left_s"] < 60
     states = {row["stage"]: row["state"] for row in stage_states(dualprune.RunDirectory(run))}
     assert (states["index"], states["record"], states["score"]) == ("done", "unfinished", "missing")
     before = [(run / f"dynamics/epoch={epoch:04d}/_commit.json").read_bytes() for epoch in range(3)]

@@ -51,7 +51,10 @@ def _train(arguments: dict[str, Any]) -> dict[str, Any]:
     worker = Worker(shared.context, ray.train.torch.get_device(), ray.train.torch.prepare_model)
     # After a failure, a restart finds some jobs done; every rank must see the same list.
     todo = collectives.from_rank_zero([(job, file) for job, file in shared.jobs if not file.exists()])
-    for number, (job, file) in enumerate(todo, start=1 + len(shared.jobs) - len(todo)):
+    num_done = len(shared.jobs) - len(todo)
+    if collectives.rank() == 0:
+        shared.progress.set.remote(num_done)
+    for number, (job, file) in enumerate(todo, start=1 + num_done):
         row = worker.run(job)
         if collectives.rank() == 0:
             file.write_json(row)

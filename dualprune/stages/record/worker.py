@@ -95,6 +95,8 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         recorder.record(positions, forward)
         plans.observe(positions, forward)
 
+    if collectives.rank() == 0:
+        job.progress.set.remote(first)
     started = time.monotonic()
     accuracy = None
     num_epochs = first
