@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import Any, get_args
 
 from dualprune.core.registry import nearest
@@ -14,3 +15,10 @@ def check_choice(name: str, value: Any, choices: Any) -> None:
     if value not in known:
         near = nearest(value, known) if isinstance(value, str) else ""
         raise ConfigError(f"{name}: {value!r} is not one of {', '.join(map(repr, known))}{near}")
+
+
+def check_whole(name: str, value: Any, least: int) -> int:
+    """Return `value` as an int; a ConfigError unless it is a whole number, and at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ConfigError(f"{name}: {value!r} is not a whole number of {least} or more")
+    return int(value)

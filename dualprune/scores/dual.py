@@ -12,12 +12,15 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, NamedTuple, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import Field
 
+from dualprune.core.arguments import check_whole
+from dualprune.core.arrays import Axes
 from dualprune.core.section import Section
 from dualprune.errors import ConfigError, DataError
-from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
+from dualprune.scores.arguments import Missing, is_tensor, statistic_of
+from dualprune.scores.mean_prob import TARGET_PROB, mean_over_epochs
 from dualprune.scores.score import SCORES, Accumulator, EpochScore, Values
 
 if TYPE_CHECKING:
@@ -36,43 +39,78 @@ class Scored(NamedTuple):
 
 
 @overload
-def dual(target_prob: NDArray[np.floating], window: int = ..., *, num_threads: int = ...) -> NDArray[np.float64]: ...
+def dual(
+    target_prob: ArrayLike,
+    window: int = ...,
+    *,
+    axes: Axes | None = ...,
+    missing: Missing = ...,
+    num_threads: int = ...,
+) -> NDArray[np.float64]: ...
 @overload
-def dual(target_prob: Tensor, window: int = ..., *, num_threads: int = ...) -> Tensor: ...
-def dual(target_prob: Any, window: int = WINDOW, *, num_threads: int = 1) -> Any:
+def dual(
+    target_prob: Tensor,
+    window: int = ...,
+    *,
+    axes: Axes | None = ...,
+    missing: Missing = ...,
+    num_threads: int = ...,
+) -> Tensor: ...
+def dual(
+    target_prob: Any,
+    window: int = WINDOW,
+    *,
+    axes: Axes | None = None,
+    missing: Missing = "raise",
+    num_threads: int = 1,
+) -> Any:
     """Score samples by DUAL; a high score means: keep first.
 
     Args:
-        target_prob: [n, T] target probabilities in [0, 1], a numpy array or a torch tensor; float16 to float64, any
-            strides. The array is not copied, so the transposed view of a [T, n] buffer is as good.
+        target_prob: [n, T] target probabilities in [0, 1]: a numpy array or torch tensor of any type and strides, or
+            lists. An array of float32 or float64 is not copied, so the transposed view of a [T, n] buffer is as good.
         window: J, epochs per window; 2 … T.
+        axes: "NT", samples by epochs, or "TN", epochs by samples; None: [n, T], where more epochs than samples are an
+            error.
+        missing: "raise": a NaN is an error; "keep": it stands for a missing value, and the sample's score is NaN.
         num_threads: threads that divide the samples among them, for numpy and tensors on the CPU.
 
     Returns:
-        float64 [n], in [0, 0.5·sqrt(J/(J-1))]; a tensor on the same device for a tensor. NaN where any value is NaN.
+        float64 [n], in [0, 0.5·sqrt(J/(J-1))]; a tensor on the same device for a tensor.
 
     Raises:
-        ConfigError: a window shorter than 2, or longer than the T epochs.
-        DataError: `target_prob` is not two-dimensional.
+        ConfigError: a window shorter than 2, or longer than the T epochs; an unknown choice of `axes` or `missing`.
+        DataError: `target_prob` is not two-dimensional, probably transposed, out of range, or not all there.
     """
-    if len(target_prob.shape) != 2:
-        raise DataError(f"target_prob has shape {tuple(target_prob.shape)}; expected [n, T], samples by epochs")
-    _check_window(window, target_prob.shape[1])
-    if type(target_prob).__module__.partition(".")[0] == "torch":
-        return _score_tensor(target_prob, window, num_threads)
-    return _score_array(np.asarray(target_prob), window, num_threads)
+    check_whole("num_threads", num_threads, 1)
+    array = statistic_of(target_prob, TARGET_PROB, axes, missing)
+    return _dual(array, window, num_threads)
 
 
-def dual_and_mean(target_prob: Any, window: int = WINDOW, *, num_threads: int = 1) -> Scored:
+def dual_and_mean(
+    target_prob: Any,
+    window: int = WINDOW,
+    *,
+    axes: Axes | None = None,
+    missing: Missing = "raise",
+    num_threads: int = 1,
+) -> Scored:
     """Return `dual`, and `mean_prob` over all T epochs; arguments and errors as for `dual`."""
-    return Scored(dual(target_prob, window, num_threads=num_threads), mean_prob(target_prob, num_threads=num_threads))
+    check_whole("num_threads", num_threads, 1)
+    array = statistic_of(target_prob, TARGET_PROB, axes, missing)
+    return Scored(_dual(array, window, num_threads), mean_over_epochs(array, num_threads=num_threads))
+
+
+def _dual(prob: Any, window: int, num_threads: int = 1) -> Any:
+    """Return DUAL of an array or tensor [n, T] that is right as it is."""
+    _check_window(window, prob.shape[1])
+    if is_tensor(prob):
+        return _score_tensor(prob, window, num_threads)
+    return _score_array(prob, window, num_threads)
 
 
 def _check_window(window: int, num_epochs: int) -> None:
-    if window < 2:
-        raise ConfigError(
-            f"score.options.dual.window: {window} is too short; a standard deviation needs 2 epochs or more"
-        )
+    check_whole("score.options.dual.window", window, 2)
     if num_epochs < window:
         raise ConfigError(
             f"dual: {num_epochs} recorded epochs are fewer than the window of {window}; record at least {window} "
@@ -110,7 +148,6 @@ def _fill(prob: NDArray[np.floating], window: int, num_threads: int, score: NDAr
 def _score_tensor(prob: Any, window: int, num_threads: int) -> Any:
     """Score a tensor where it is: through its memory on the CPU, by its own operations on another device."""
     torch = sys.modules["torch"]
-    prob = prob.detach()
     if prob.device.type == "cpu":
         array = (prob.float() if prob.dtype == torch.bfloat16 else prob).numpy()
         return torch.from_numpy(_score_array(array, window, num_threads))
@@ -182,5 +219,5 @@ class Dual(EpochScore):
 
     def score(self, dynamics: Values) -> NDArray[np.float64]:
         """Return DUAL in one pass over `target_prob` [n, T]: faster than folding the accumulator, and the same bits."""
-        scores: NDArray[np.float64] = dual(dynamics[TARGET_PROB], self.options.window)
+        scores: NDArray[np.float64] = _dual(dynamics[TARGET_PROB], self.options.window)
         return scores

@@ -9,7 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dualprune.core.arguments import check_whole
+from dualprune.core.arrays import Axes
 from dualprune.core.compiled import compiled
+from dualprune.scores.arguments import Missing, is_tensor, statistic_of
 from dualprune.scores.score import Accumulator, Values
 
 TARGET_PROB = "target_prob"
@@ -17,20 +20,36 @@ TARGET_PROB = "target_prob"
 TILE = 1024
 
 
-def mean_prob(target_prob: Any, epochs: int | None = None, *, num_threads: int = 1) -> Any:
+def mean_prob(
+    target_prob: Any,
+    epochs: int | None = None,
+    *,
+    axes: Axes | None = None,
+    missing: Missing = "raise",
+    num_threads: int = 1,
+) -> Any:
     """Return the mean of target_prob [n, T] over its first `epochs` epochs, or over all: float64 [n].
 
-    Values are added in the order of the epochs, in double precision, so that `MeanProb` has the same bits. A torch
-    tensor yields a tensor on the same device. NaN where a value is.
+    Further arguments and errors as for `dualprune.scores.dual`. A torch tensor yields a tensor on the same device.
+    """
+    if epochs is not None:
+        check_whole("epochs", epochs, 1)
+    check_whole("num_threads", num_threads, 1)
+    return mean_over_epochs(statistic_of(target_prob, TARGET_PROB, axes, missing), epochs, num_threads=num_threads)
+
+
+def mean_over_epochs(target_prob: Any, epochs: int | None = None, *, num_threads: int = 1) -> Any:
+    """Return `mean_prob` of an array or tensor [n, T] that is right as it is; NaN where a value is.
+
+    Values are added in the order of the epochs, in double precision, so that `MeanProb` has the same bits.
     """
     used = target_prob[:, :epochs]
-    if type(target_prob).__module__.partition(".")[0] == "torch":
+    if is_tensor(target_prob):
         torch = sys.modules["torch"]
         total = torch.zeros(len(used), dtype=torch.float64, device=used.device)
-        for epoch in used.detach().T:
+        for epoch in used.T:
             total += epoch
         return total / used.shape[1]
-    used = np.asarray(used)
     if used.dtype not in (np.float32, np.float64):
         used = used.astype(np.float32 if used.dtype == np.float16 else np.float64)
     total = np.zeros(len(used))

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualprune.core.registry import Plugin, Registry
+from dualprune.errors import ConfigError
 
 # Statistics or columns by name; numbers of samples, or vectors of them: [n, …].
 Values: TypeAlias = Mapping[str, NDArray[Any]]
@@ -80,6 +81,14 @@ class EpochScore(ScoreMethod, ABC):
     def min_epochs(self) -> int:
         """The smallest number of epochs from which a score follows."""
         return 1
+
+    def check_epochs(self, num_epochs: int) -> None:
+        """Raise a ConfigError where this many epochs, in which all that it reads has values, are too few."""
+        if num_epochs < self.min_epochs:
+            raise ConfigError(
+                f"{self.name}: {num_epochs} recorded epochs are fewer than the {self.min_epochs} that it needs; record "
+                f"more epochs (record.epochs), or set options by which fewer are enough (score.options.{self.name})"
+            )
 
     @abstractmethod
     def accumulator(self, num_samples: int) -> Accumulator:

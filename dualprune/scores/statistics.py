@@ -12,11 +12,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from dualprune.core.arguments import check_choice
+from dualprune.core.arrays import Axes, as_array, as_axes
 from dualprune.core.plugins import make
 from dualprune.errors import ConfigError, DataError
+from dualprune.scores.arguments import Missing, check_values, labels_of
 from dualprune.scores.score import EpochScore, split
 
 Floats = NDArray[np.float64]
+# Probabilities rounded to bfloat16 sum to 1 within this.
+SUM_SLACK = 0.02
 
 
 class NumpyForm(Protocol):
@@ -39,56 +44,85 @@ def numpy_form(name: str) -> Callable[[NumpyForm], NumpyForm]:
     return add
 
 
-def from_probs(method: str, probs: Any, labels: Any, **options: Any) -> Floats:
+def from_probs(
+    method: str, probs: Any, labels: Any, *, axes: Axes | None = None, missing: Missing = "raise", **options: Any
+) -> Floats:
     """Score samples by the class probabilities of each epoch, without a run.
 
         scores = dualprune.scores.from_probs("dual", probs, labels, window=5)
 
     Args:
         method: name of a score method that reads statistics of epochs.
-        probs: [n, T, K] probabilities in [0, 1].
+        probs: [n, T, K] probabilities in [0, 1] that sum to 1 over the classes: an array, a tensor, or lists.
         labels: int [n], in 0 … K-1.
+        axes: "NT", samples by epochs, or "TN", epochs by samples, of the first two axes; None: [n, T, K], where more
+            epochs than samples are an error.
+        missing: "raise": a NaN is an error; "keep": it stands for a missing value, and the sample's score is NaN.
         options: of the method, see `dualprune methods NAME`.
 
     Returns:
         float64 [n]; a high score means: keep first.
 
     Raises:
-        ConfigError: no such method or option, or one that reads a statistic without a numpy form.
-        DataError: the arrays do not fit together.
+        ConfigError: no such method or option, one that reads a statistic without a numpy form, or too few epochs.
+        DataError: the arrays do not fit together, or are not probabilities.
     """
     built = make("score method", method, options, f"score.options.{method}")
     if not isinstance(built, EpochScore):
         raise ConfigError(f"{method} reads columns and other scores, not the probabilities of epochs")
-    missing = [name for name in built.reads if name not in NUMPY_FORMS]
-    if missing:
+    lacking = [name for name in built.reads if name not in NUMPY_FORMS]
+    if lacking:
         raise ConfigError(
-            f"{method} reads {missing[0]}, which has no numpy form; there are: {', '.join(sorted(NUMPY_FORMS))}. "
+            f"{method} reads {lacking[0]}, which has no numpy form; there are: {', '.join(sorted(NUMPY_FORMS))}. "
             "Register one with dualprune.scores.statistics.numpy_form"
         )
-    array, classes = np.asarray(probs, dtype=np.float64), np.asarray(labels)
-    if array.ndim != 3 or classes.shape != array.shape[:1]:
-        raise DataError(f"probs has shape {array.shape} and labels {classes.shape}; expected [n, T, K] and [n]")
-    if not ((classes >= 0) & (classes < array.shape[2])).all() or not ((array >= 0.0) & (array <= 1.0)).all():
-        raise DataError(f"probs must lie in [0, 1] and labels in 0 … {array.shape[2] - 1}")
-    return split(built.score(_statistics(built.reads, array, classes)))[0]
+    check_choice("missing", missing, Missing)
+    array = as_array(probs, "probs")
+    if array.ndim != 3:
+        raise DataError(f"probs has shape {array.shape}; expected [n, T, K], samples by epochs by classes")
+    array = as_axes(array, axes, "NT", "probs")
+    check_values(array, "probs", missing, 0.0, 1.0)
+    classes = labels_of(labels, array.shape[0], array.shape[2])
+    statistics = _statistics(built.reads, array, classes)
+    built.check_epochs(min(values.shape[1] for values in statistics.values()))
+    return split(built.score(statistics))[0]
 
 
-def _statistics(names: tuple[str, ...], probs: Floats, labels: NDArray[np.int64]) -> dict[str, Floats]:
+def _statistics(names: tuple[str, ...], probs: NDArray[Any], labels: NDArray[np.int64]) -> dict[str, Floats]:
     """Return [n, T], or [n, T, K], per statistic, over the epochs in which all of them have values."""
     columns: dict[str, list[Floats]] = {name: [] for name in names}
     before = None
-    with np.errstate(divide="ignore"):
-        log_probs = np.log(probs)
     for epoch in range(probs.shape[1]):
-        log_prob = log_probs[:, epoch]
+        # One epoch at a time: probabilities of all may be large, and more so in float64.
+        prob = np.asarray(probs[:, epoch], dtype=np.float64)
+        _check_sums(prob, epoch)
+        gone = np.isnan(prob).any(axis=1)
+        with np.errstate(divide="ignore"):
+            log_prob = np.log(np.clip(prob, 0.0, 1.0))
         for name in names:
             value = NUMPY_FORMS[name](log_prob, labels, before)
             if value is not None:
+                value[gone] = np.nan
                 columns[name].append(value)
         before = log_prob
     last = min(map(len, columns.values()))
-    return {name: np.stack(values[len(values) - last :], axis=1) for name, values in columns.items()}
+    shape = (len(labels), 0)
+    return {
+        name: np.stack(values[len(values) - last :], axis=1) if last else np.empty(shape)
+        for name, values in columns.items()
+    }
+
+
+def _check_sums(prob: Floats, epoch: int) -> None:
+    """Raise a DataError where the probabilities [n, K] of an epoch do not sum to 1."""
+    total = prob.sum(axis=1)
+    wrong = np.abs(total - 1.0) > SUM_SLACK
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise DataError(
+            f"probs: the {prob.shape[1]} probabilities of sample {first} in epoch {epoch} sum to {total[first]:.4g}, "
+            f"those of {int(wrong.sum()):,} samples not to 1; expected softmax outputs, the classes on the last axis"
+        )
 
 
 def _of_target(values: Floats, labels: NDArray[np.int64]) -> Floats:

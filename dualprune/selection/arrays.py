@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from dualprune.core.arguments import check_whole
+from dualprune.core.arrays import as_array, check_range
 from dualprune.core.plugins import make
 from dualprune.core.sections import SelectConfig
 from dualprune.errors import DataError
@@ -18,6 +20,7 @@ from dualprune.selection.rows import BLOCK_ROWS, Rows
 from dualprune.selection.sampler import Sampler
 
 Positions = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
 def beta(
@@ -54,7 +57,7 @@ def top_k(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = No
 
 def random(num_samples: int, *, ratio: float, seed: int = 0, sample_ids: Any = None) -> Positions:
     """Keep samples at random, and return their positions, int64 [k], ascending."""
-    return _one("random", {}, ratio, seed, np.ones(num_samples), None, sample_ids)
+    return _one("random", {}, ratio, seed, np.ones(check_whole("num_samples", num_samples, 1)), None, sample_ids)
 
 
 def ccs(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None, **options: Any) -> Positions:
@@ -114,7 +117,9 @@ def draw(
             raise DataError(
                 "select.balance sets quotas of groups, but no labels were passed; pass labels, or unset select.balance"
             )
-        values, columns["group"] = np.unique(np.asarray(labels), return_inverse=True)
+        groups = _plain(labels, "labels")
+        _check_length("labels", len(groups), len(columns["score"]))
+        values, columns["group"] = np.unique(np.asarray(groups), return_inverse=True)
         names = tuple(str(value) for value in values)
 
     def blocks() -> Iterator[Rows]:
@@ -144,22 +149,68 @@ def _one(
     sample_ids: Any,
 ) -> Positions:
     check_ratio(ratio)
+    check_whole("seed", seed, 0)
     sampler = make("sampler", name, options, f"select.options.{name}")
     return draw(sampler, DrawRules((ratio,), seed), score, mean_prob, sample_ids=sample_ids)[0]
 
 
 def _columns(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> dict[str, Any]:
-    scores = np.asarray(score, dtype=np.float64)
-    means = None if mean_prob is None else np.asarray(mean_prob, dtype=np.float64)
-    ids = np.arange(len(scores)) if sample_ids is None else sample_ids
-    ids = ids if hasattr(ids, "take") else np.asarray(ids)
-    for name, values in (("mean_prob", means), ("sample_ids", ids)):
-        if values is not None and len(values) != len(scores):
-            raise DataError(f"{name} has {len(values)} values, score has {len(scores)}; expected one per sample")
+    scores = _numbers(score, "score", None)
+    size = len(scores)
+    means = None if mean_prob is None else _numbers(mean_prob, "mean_prob", size)
     bad = np.flatnonzero(np.isnan(scores) | (scores == np.inf) | (np.isnan(means) if means is not None else False))
     if len(bad):
         raise DataError(
             f"{len(bad)} samples have a score of NaN or +inf, or a mean_prob of NaN, first at position {bad[0]}; drop "
             "them, or score them -inf to keep none of them"
         )
-    return {"sample_id": ids, "score": scores, "mean_prob": means, "position": np.arange(len(scores))}
+    if means is not None:
+        check_range(means, "mean_prob")
+    return {
+        "sample_id": np.arange(size) if sample_ids is None else _ids(sample_ids, size),
+        "score": scores,
+        "mean_prob": means,
+        "position": np.arange(size),
+    }
+
+
+def _numbers(values: Any, name: str, size: int | None) -> Floats:
+    """Return one number per sample as float64 [n]; a DataError where the shape is another."""
+    array = as_array(values, name)
+    if array.ndim != 1:
+        raise DataError(f"{name} has shape {array.shape}; expected [n], one number per sample")
+    if size is not None:
+        _check_length(name, len(array), size)
+    return array.astype(np.float64, copy=False)
+
+
+def _ids(sample_ids: Any, size: int) -> Any:
+    """Return ids, int64 or strings [n], as numpy or Arrow; a DataError where they are neither, or not unique."""
+    ids = _plain(sample_ids, "sample_ids")
+    _check_length("sample_ids", len(ids), size)
+    array = ids.to_numpy(zero_copy_only=False) if hasattr(ids, "take") and not isinstance(ids, np.ndarray) else ids
+    is_text = array.dtype.kind == "U" or (array.dtype.kind == "O" and all(isinstance(one, str) for one in array))
+    if array.ndim != 1 or not (array.dtype.kind in "iu" or is_text):
+        raise DataError(
+            f"sample_ids have the type {array.dtype} and shape {array.shape}; expected [n] whole numbers or strings"
+        )
+    unique, counts = np.unique(array, return_counts=True)
+    if len(unique) < size:
+        raise DataError(
+            f"{size - len(unique)} sample ids are not unique, such as {unique[counts.argmax()]!s}; "
+            "an id stands for one sample"
+        )
+    return ids
+
+
+def _plain(values: Any, name: str) -> Any:
+    """Return an Arrow array as it is, and everything else, tensors too, as a numpy array."""
+    if hasattr(values, "detach"):
+        return as_array(values, name)
+    is_arrow = hasattr(values, "take") and type(values).__module__.partition(".")[0] == "pyarrow"
+    return values if is_arrow else np.asarray(values)
+
+
+def _check_length(name: str, length: int, size: int) -> None:
+    if length != size:
+        raise DataError(f"{name} has {length} values, score has {size}; expected one per sample")

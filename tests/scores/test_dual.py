@@ -59,8 +59,8 @@ def test_a_tensor_and_threads_give_the_same() -> None:
 
 def test_errors() -> None:
     with pytest.raises(ConfigError, match="5 recorded epochs are fewer than the window of 10"):
-        dual(np.zeros((3, 5)), 10)
-    with pytest.raises(ConfigError, match="1 is too short"):
-        dual(np.zeros((3, 5)), 1)
+        dual(np.zeros((7, 5)), 10)
+    with pytest.raises(ConfigError, match="window: 1 is not a whole number of 2 or more"):
+        dual(np.zeros((7, 5)), 1)
     with pytest.raises(DataError, match=r"shape \(3,\)"):
         dual(np.zeros(3), 2)

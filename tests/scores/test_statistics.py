@@ -31,7 +31,7 @@ def test_scores_from_probabilities() -> None:
     np.testing.assert_allclose(from_probs("dual", PROBS, LABELS, window=4), dual(target, 4))
     certain = np.zeros((3, 12, 5))
     certain[:, :, 1] = 1.0
-    assert not dualprune.scores.from_probs("dual", certain, np.array([0, 1, 2])).any()
+    assert not dualprune.scores.from_probs("dual", certain, np.array([0, 1, 2]), axes="NT").any()
 
 
 def test_what_does_not_fit() -> None:
@@ -40,8 +40,10 @@ def test_what_does_not_fit() -> None:
     with pytest.raises(ConfigError, match=r"score.options.dual.windw: unknown key"):
         from_probs("dual", PROBS, LABELS, windw=3)
     with pytest.raises(
-        DataError, match=r"probs has shape \(40, 5\) and labels \(40,\); expected \[n, T, K\] and \[n\]"
+        DataError, match=r"probs has shape \(40, 5\); expected \[n, T, K\], samples by epochs by classes"
     ):
         from_probs("dual", PROBS[:, 0], LABELS)
-    with pytest.raises(DataError, match=r"probs must lie in \[0, 1\] and labels in 0 … 4"):
+    with pytest.raises(DataError, match=r"8 labels are not whole numbers in 0 … 4, first that of sample 4: 5"):
         from_probs("dual", PROBS, LABELS + 1)
+    with pytest.raises(ConfigError, match=r"dual: 12 recorded epochs are fewer than the 13 that it needs"):
+        from_probs("dual", PROBS, LABELS, window=13)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from decimal import ROUND_HALF_UP, Decimal
+from numbers import Real
+from typing import Any
 
 from dualprune.errors import ConfigError
 
@@ -25,7 +27,7 @@ def some_kept(num_samples: int, ratio: float) -> int:
     return kept
 
 
-def check_ratio(ratio: float) -> None:
-    """Raise a ConfigError for a ratio outside [0, 1)."""
-    if not 0.0 <= ratio < 1.0:
-        raise ConfigError(f"select.ratio: {ratio} is not in [0, 1); it is the share of samples that is removed")
+def check_ratio(ratio: Any) -> None:
+    """Raise a ConfigError unless the ratio is a number in [0, 1)."""
+    if not isinstance(ratio, Real) or not 0.0 <= float(ratio) < 1.0:
+        raise ConfigError(f"select.ratio: {ratio!r} is not in [0, 1); it is the share of samples that is removed")

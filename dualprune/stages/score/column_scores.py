@@ -21,7 +21,7 @@ from dualprune.core.run import RunDirectory
 from dualprune.dynamics.columns import ColumnStore
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
-from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
+from dualprune.scores.mean_prob import TARGET_PROB, mean_over_epochs
 from dualprune.scores.score import ColumnScore, Values, split
 from dualprune.stages.inputs import column_score_inputs
 from dualprune.stages.methods import columns_read, scores_read
@@ -100,7 +100,7 @@ def _called(
 
 def _scored(job: ColumnJob, found: ColumnBlock, result: tuple[np.ndarray, Values]) -> ScoredBlock:
     block = found.block
-    mean = mean_prob(block.statistics[TARGET_PROB], job.mean_epochs)
+    mean = mean_over_epochs(block.statistics[TARGET_PROB], job.mean_epochs)
 
     def gaps() -> Gaps:
         seen = gaps_of(block.statistics)

@@ -11,7 +11,7 @@ from dualprune.dynamics.state import below, read_state
 from dualprune.dynamics.statistics import STATISTICS
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
-from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
+from dualprune.scores.mean_prob import TARGET_PROB, mean_over_epochs
 from dualprune.scores.score import ScoreMethod
 from dualprune.stages.score.files import ScoredBlock
 
@@ -54,4 +54,4 @@ def kept_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[Sc
     scores.load_state_dict(bucket, below(state, RunningScores.name))
     recorded = read_blocks(store, bucket, [TARGET_PROB], job.epochs)
     for block, known in zip(scores.blocks(bucket, list(job.methods)), recorded, strict=True):
-        yield replace(block, mean_prob=mean_prob(known.statistics[TARGET_PROB], job.mean_epochs))
+        yield replace(block, mean_prob=mean_over_epochs(known.statistics[TARGET_PROB], job.mean_epochs))

@@ -17,7 +17,6 @@ from dualprune.dynamics.blocks import NUM_THREADS
 from dualprune.dynamics.commit import COMMIT
 from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.store import DynamicsStore, first_epoch
-from dualprune.errors import ConfigError
 from dualprune.scores.score import EpochScore, ScoreMethod
 from dualprune.stages.inputs import score_inputs
 
@@ -43,7 +42,7 @@ def begin_stages(
     todo = {}
     for name, method in methods.items():
         if isinstance(method, EpochScore):
-            _check_epochs(name, method, epochs)
+            _check_epochs(method, epochs)
         settings: dict[str, Any] = {
             "options": options_identity("score method", name, method.options.model_dump(mode="json")),
             "epochs": len(epochs),
@@ -59,14 +58,9 @@ def begin_stages(
     return todo
 
 
-def _check_epochs(name: str, method: EpochScore, epochs: Sequence[int]) -> None:
+def _check_epochs(method: EpochScore, epochs: Sequence[int]) -> None:
     first = max((first_epoch(statistic) for statistic in method.reads), default=0)
-    usable = sum(epoch >= first for epoch in epochs)
-    if usable < method.min_epochs:
-        raise ConfigError(
-            f"{name}: {usable} recorded epochs are fewer than the {method.min_epochs} that it needs; "
-            f"record more epochs (record.epochs), or set options by which fewer are enough (score.options.{name})"
-        )
+    method.check_epochs(sum(epoch >= first for epoch in epochs))
 
 
 def _prepare(folder: Location, stage_fingerprint: str, force: bool) -> None:

@@ -13,7 +13,7 @@ from dualprune.core.run import RunDirectory
 from dualprune.dynamics.blocks import Block, read_blocks
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
-from dualprune.scores.mean_prob import TARGET_PROB, mean_prob
+from dualprune.scores.mean_prob import TARGET_PROB, mean_over_epochs
 from dualprune.scores.score import EpochScore, Result
 from dualprune.stages.methods import column_scores, epoch_scores, score_methods, statistics_read
 from dualprune.stages.score.column_scores import run_column_score
@@ -89,7 +89,7 @@ def scored_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[
     """Yield a bucket's blocks of samples, read and scored by every method, in position order."""
     for block in read_blocks(store, bucket, statistics_read(job.methods), job.epochs):
         scored = {name: _scored(method, block) for name, method in job.methods.items()}
-        mean = mean_prob(block.statistics[TARGET_PROB], job.mean_epochs)
+        mean = mean_over_epochs(block.statistics[TARGET_PROB], job.mean_epochs)
         yield ScoredBlock(block.first_position, block.index, scored, mean, partial(gaps_of, block.statistics))
 
 

@@ -1,0 +1,99 @@
+"""What score functions take from users: arrays, tensors and lists, checked and brought to [n, T] for all of them alike.
+
+Files are held to the same rules when they are imported: values in the statistic's range, the order of axes settled, and
+a NaN an error unless the caller says that it stands for a missing value.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dualprune.core.arguments import check_choice
+from dualprune.core.arrays import IN_WORDS, Axes, as_array, as_axes, check_range
+from dualprune.errors import DataError
+
+Missing = Literal["raise", "keep"]
+
+
+def is_tensor(values: Any) -> bool:
+    """Return whether `values` is a torch tensor, without importing torch."""
+    return type(values).__module__.partition(".")[0] == "torch"
+
+
+def statistic_of(
+    values: Any,
+    name: str,
+    axes: Axes | None = None,
+    missing: Missing = "raise",
+    low: float = 0.0,
+    high: float = 1.0,
+) -> Any:
+    """Return a statistic of n samples as [n, T], a view where possible: a tensor for a tensor, else a numpy array.
+
+    Args:
+        values: [n, T], or [T, n] with `axes="TN"`: a numpy array, a tensor, a data frame, or nested lists.
+        name: what messages call the array.
+        axes: the order of the axes; None: [n, T], where more epochs than samples are an error.
+        missing: "raise": a NaN is an error; "keep": it stays, and the sample's score is NaN.
+        low: the lowest value that the statistic can have.
+        high: the highest value; infinite values are refused in any case.
+
+    Raises:
+        DataError: not numbers, not two-dimensional, probably transposed, out of range, or missing.
+        ConfigError: `axes` or `missing` is not a choice.
+    """
+    check_choice("missing", missing, Missing)
+    array = _numbers(values, name)
+    if len(array.shape) != 2:
+        raise DataError(f"{name} has shape {tuple(array.shape)}; expected {IN_WORDS[_order(axes)]}")
+    array = as_axes(array, axes, "NT", name)
+    if array.shape[1] == 0:
+        raise DataError(f"{name} has shape {tuple(array.shape)}, read as {IN_WORDS['NT']}: it has no epochs")
+    check_values(array, name, missing, low, high)
+    return array
+
+
+def check_values(values: Any, name: str, missing: Missing, low: float, high: float) -> None:
+    """Raise a DataError where values of an array or tensor [n, T, …] are out of range, or NaN and not to be kept."""
+    if check_range(values, name, low, high) and missing == "raise":
+        gone = values != values
+        where = gone.nonzero()
+        first = [int(axis[0]) for axis in where] if isinstance(gone, np.ndarray) else where[0].tolist()
+        raise DataError(
+            f"{int(gone.sum()):,} values of {name} are NaN, first that of sample {first[0]} in epoch {first[1]}; pass "
+            'missing="keep" to leave samples that lack a value without a score (NaN)'
+        )
+
+
+def labels_of(labels: Any, num_samples: int, num_classes: int) -> NDArray[np.int64]:
+    """Return class labels as int64 [n]; a DataError where they are not one whole number of 0 … K-1 per sample."""
+    array = as_array(labels, "labels")
+    if array.shape != (num_samples,):
+        raise DataError(f"labels have shape {array.shape}; expected [{num_samples}], a class number per sample")
+    wrong = ~((array >= 0) & (array < num_classes) & (array == np.floor(array)))
+    if wrong.any():
+        first = int(wrong.argmax())
+        raise DataError(
+            f"{int(wrong.sum()):,} labels are not whole numbers in 0 … {num_classes - 1}, first that of sample "
+            f"{first}: {array[first]}; number the classes as the last axis of the probabilities does"
+        )
+    return array.astype(np.int64)
+
+
+def _numbers(values: Any, name: str) -> Any:
+    """Return numbers as an array or a tensor; true and false become 1 and 0."""
+    if not is_tensor(values):
+        array = as_array(values, name)
+        return array.astype(np.float32) if array.dtype.kind == "b" else array
+    if values.is_complex() or values.is_sparse:
+        raise DataError(f"{name} is a tensor of {values.dtype}, {values.layout}; expected real numbers, dense")
+    return values.detach() if values.is_floating_point() else values.detach().float()
+
+
+def _order(axes: Axes | None) -> Axes:
+    if axes is not None:
+        check_choice("axes", axes, Axes)
+    return axes or "NT"
