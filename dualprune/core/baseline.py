@@ -15,6 +15,7 @@ BASELINES: dict[str, dict[str, Any]] = {
         "test_path": None,
         "test_fraction": None,
         "image_size": None,
+        "channels": None,
         "max_samples": None,
         "max_pixels": 50_000_000,
         "on_error": "raise",

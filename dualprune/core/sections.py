@@ -36,6 +36,9 @@ class DataConfig(Section):
     image_size: PositiveInt | None = Field(
         None, description="Resize the shorter side to this many pixels and crop the centre; null: images are alike."
     )
+    channels: Literal[1, 3] | None = Field(
+        None, description="Channels of the images: 1 is gray; null: 1 where no training image has colour, else 3."
+    )
     max_samples: PositiveInt | None = Field(None, description="Use only this many training samples, the first ones.")
     max_pixels: PositiveInt = Field(50_000_000, description="Refuse an encoded image of more pixels than this.")
     on_error: Literal["raise", "skip"] = Field(

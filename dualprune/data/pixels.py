@@ -38,18 +38,30 @@ def decode_shard(source: Source, shard: Shard) -> tuple[DecodedShard, dict[str, 
 
 
 def data_facts(source: Source, parts: Sequence[dict[str, Any]]) -> DataFacts:
-    """Return the facts about a decoded source from the counts of `decode_shard`, in the order of the shards."""
+    """Return the facts about a decoded source from the counts of `decode_shard`, in the order of the shards.
+
+    The channels are those that `data.channels` says; without it, one where no training image has colour, else three.
+    """
     train = [part for part in parts if part["split"] == "train"]
     count = sum(part["pixels"] for part in train)
     if not count:
         raise DataError("the data set has no image that can be decoded")
-    mean = sum(part["sum"] for part in train) / count
-    variance = sum(part["squares"] for part in train) / count - mean**2
-    shapes = {part["shape"] for part in parts}
-    if len(shapes) > 1:
-        raise DataError(f"training and test images differ in shape: {sorted(shapes)}; set data.image_size")
+    channels = source.config.channels or max(part["shape"][0] for part in train)
+    coloured = [part["split"] for part in parts if part["shape"][0] > channels]
+    if coloured:
+        what = f"data.channels is {channels}" if source.config.channels else "the training images are gray"
+        raise DataError(
+            f"{what}, but there are images with colour in the {coloured[0]} set of the source "
+            f"{source.config.source}; set data.channels to 3"
+        )
+    # Gray images count the same in each channel.
+    mean = sum(np.broadcast_to(part["sum"], channels) for part in train) / count
+    variance = sum(np.broadcast_to(part["squares"], channels) for part in train) / count - mean**2
+    sizes = {part["shape"][1:] for part in parts}
+    if len(sizes) > 1:
+        raise DataError(f"training and test images differ in height and width: {sorted(sizes)}; set data.image_size")
     return DataFacts(
-        shape=shapes.pop(),
+        shape=(channels, *sizes.pop()),
         num_train=source.num_samples,
         num_classes=len(source.classes),
         mean=tuple(mean.tolist()),

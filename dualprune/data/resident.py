@@ -26,13 +26,13 @@ class ResidentSplit:
     usable: NDArray[np.bool_]
 
     @classmethod
-    def of_shards(cls, shards: Sequence[DecodedShard], device: torch.device) -> ResidentSplit:
-        """Copy the decoded shards of a split, in order, to the device."""
+    def of_shards(cls, shards: Sequence[DecodedShard], channels: int, device: torch.device) -> ResidentSplit:
+        """Copy the decoded shards of a split, in order, to the device, all with the `channels` of the whole set."""
         total = sum(len(labels) for _, labels, _ in shards)
-        images = torch.empty((total, *shards[0][0].shape[1:]), dtype=torch.uint8, device=device)
+        images = torch.empty((total, channels, *shards[0][0].shape[2:]), dtype=torch.uint8, device=device)
         start = 0
         for pixels, _, _ in shards:
-            # A copy, as arrays in Ray's object store are read-only.
+            # A copy, as arrays in Ray's object store are read-only. Shards without colour have one channel.
             images[start : start + len(pixels)] = torch.from_numpy(pixels.copy()).to(device)
             start += len(pixels)
         labels = torch.from_numpy(np.concatenate([labels for _, labels, _ in shards])).to(device)

@@ -16,6 +16,7 @@ from dualprune.core.plugins import options_of
 from dualprune.core.registry import Plugin, Registry
 from dualprune.core.section import Section
 from dualprune.core.sections import DataConfig
+from dualprune.data.decoding import RULE
 from dualprune.errors import DataError
 
 Split = Literal["train", "test"]
@@ -45,8 +46,11 @@ class Source(Plugin, ABC):
     Built on the driver, then sent to the tasks that read: keep it small and picklable. A sample's position in the
     training split is its place in the order of `sample_batches`; shards follow the same order.
 
-    `config` has the keys that all sources share, `options` those of this source alone.
+    `config` has the keys that all sources share, `options` those of this source alone. `decoding` is the rule by which
+    files become pixels: of a run, the one that it began with.
     """
+
+    decoding: int = RULE
 
     def __init__(self, options: Section, config: DataConfig) -> None:
         super().__init__(options)
@@ -92,9 +96,11 @@ class Source(Plugin, ABC):
 SOURCES: Registry[type[Source]] = Registry("source", "dualprune.data.sources", "dualprune.sources")
 
 
-def open_source(config: DataConfig) -> Source:
+def open_source(config: DataConfig, decoding: int = RULE) -> Source:
     """Return the source that the configuration names; an error where the data do not match the configuration."""
-    return SOURCES[config.source](options_of("source", config.source, config.options, "data.options"), config)
+    source = SOURCES[config.source](options_of("source", config.source, config.options, "data.options"), config)
+    source.decoding = decoding
+    return source
 
 
 def split_off_test(
@@ -119,20 +125,24 @@ def even_shards(split: Split, num_rows: int, rows_each: int) -> list[Shard]:
     return [Shard(split, start, min(rows_each, num_rows - start)) for start in range(0, num_rows, rows_each)]
 
 
-def alike(images: list[NDArray[np.uint8] | None], ids: list[Any], shape: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """Stack images [C, H, W], which must all have one shape; a missing image becomes zeros."""
-    stacked = np.zeros((len(images), *shape), dtype=np.uint8)
+def alike(images: list[NDArray[np.uint8] | None], ids: list[Any], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """Stack images [C, H, W], which must all be of one size (H, W); a missing image becomes zeros.
+
+    Where one image has colour, all have three channels; where none has, one.
+    """
+    channels = max((len(image) for image in images if image is not None), default=1)
+    stacked = np.zeros((len(images), channels, *size), dtype=np.uint8)
     for row, image in enumerate(images):
         if image is None:
             continue
-        if image.shape != shape:
+        if image.shape[1:] != size:
             raise DataError(
-                f"image of sample {ids[row]!r} has {_size(image.shape)}, others have {_size(shape)}; "
+                f"image of sample {ids[row]!r} has {_size(image.shape[1:])}, others have {_size(size)}; "
                 "set data.image_size to bring all to one size"
             )
         stacked[row] = image
     return stacked
 
 
-def _size(shape: tuple[int, ...]) -> str:
-    return f"{shape[2]} × {shape[1]} pixels and {shape[0]} channels"
+def _size(size: tuple[int, ...]) -> str:
+    return f"{size[1]} × {size[0]} pixels"

@@ -131,7 +131,8 @@ def _batches(job: MeasureJob, start: int, stop: int) -> Iterator[Batch]:
             continue
         part, _ = decode_shard(job.source, shard)
         inside = slice(first - shard.start, last - shard.start)
-        split = ResidentSplit.of_shards([(part[0][inside], part[1][inside], part[2][inside])], device)
+        rows = (part[0][inside], part[1][inside], part[2][inside])
+        split = ResidentSplit.of_shards([rows], job.facts.shape[0], device)
         loader = ResidentLoader(split, job.facts, job.recipe, device)
         for batch in loader.as_is(split.positions, BATCH_SIZE):
             yield replace(batch, positions=batch.positions + first)

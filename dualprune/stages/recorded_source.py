@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.data.source import Source, open_source
@@ -13,11 +16,12 @@ def recorded_source(run: RunDirectory, config: Config) -> Source:
 
     Positions identify the kept rows: with changed or reordered rows, they would name other samples.
     """
-    source = open_source(config.data)
     if config.data.source == "imported":
         # This source has no data that could have changed.
-        return source
-    recorded = run.require("index", "record")["settings"]["source"]
+        return open_source(config.data)
+    settings = run.require("index", "record")["settings"]
+    source = open_source(config.data, decoding_rule(settings))
+    recorded = settings["source"]
     found = source.fingerprint()
     if found != recorded:
         raise DataError(
@@ -26,3 +30,9 @@ def recorded_source(run: RunDirectory, config: Config) -> Source:
             "recorded data, or record the new data into another run directory"
         )
     return source
+
+
+def decoding_rule(settings: Mapping[str, Any]) -> int:
+    """Return the rule of decoding that a run began with, given the settings of its index."""
+    # Versions that knew one rule only did not store it.
+    return int(settings.get("decoding", 1))

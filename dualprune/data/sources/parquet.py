@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,7 +17,7 @@ from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.core.sections import DataConfig
 from dualprune.core.storage import Location, fingerprint
-from dualprune.data.decoding import UndecodableError, from_array, num_channels, open_image, pixels
+from dualprune.data.decoding import UndecodableError, Wanted, decode, decode_rows, from_array
 from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, split_off_test
 from dualprune.errors import ConfigError, DataError
 
@@ -135,21 +135,16 @@ class ParquetSource(Source):
             if options.id_column
             else list(range(shard.start, shard.start + shard.num_rows))
         )
-        images: list[NDArray[np.uint8] | None] = []
-        failed: dict[int, Any] = {}
-        for row, value in enumerate(table[options.image_column]):
-            try:
-                images.append(self._pixels(value))
-            except UndecodableError as error:
-                if self.config.on_error == "raise":
-                    raise DataError(
-                        f"image of sample {ids[row]!r} cannot be used: {error}; "
-                        "set data.on_error to skip to leave such samples out"
-                    ) from None
-                failed[row] = ids[row]
-                images.append(None)
+        wanted = self._wanted
+        images, failed = decode_rows(
+            table[options.image_column],
+            lambda value: _pixels(value, wanted),
+            ids,
+            self.config.on_error,
+            partial(_place_of_row, shard),
+        )
         labels = self._labels(table[options.label_column].combine_chunks(), shard.split)
-        return ImageBatch(alike(images, ids, self.shape), np.asarray(labels), failed)
+        return ImageBatch(alike(images, ids, self._size), np.asarray(labels), failed)
 
     def read_table(self, shard: Shard, columns: list[str] | None = None) -> pa.Table:
         return self._read_group(shard, columns)
@@ -170,27 +165,30 @@ class ParquetSource(Source):
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image, as the first readable training image has it."""
+        """(C, H, W) of the first readable training image; all images have this H and W."""
+        wanted = Wanted.of(self.config, rule=self.decoding)
+        reason = "it has no rows"
         for shard in self.shards("train"):
             for value in self._read_group(shard, [self.options.image_column])[self.options.image_column]:
                 try:
-                    found = self._pixels(value, shape_known=False)
-                except UndecodableError:
+                    found = _pixels(value, wanted)
+                except UndecodableError as error:
+                    reason = str(error)
                     continue
                 return (found.shape[0], found.shape[1], found.shape[2])
-        raise DataError(f"{self.config.path} has no image that can be read in the column {self.options.image_column!r}")
+        raise DataError(
+            f"{self.config.path} has no image that can be read in the column {self.options.image_column!r}: {reason}"
+        )
 
-    def _pixels(self, value: pa.Scalar, shape_known: bool = True) -> NDArray[np.uint8]:
-        config = self.config
-        if pa.types.is_struct(value.type):
-            value = value["bytes"]
-        if pa.types.is_binary(value.type) or pa.types.is_large_binary(value.type):
-            image = open_image(value.as_py(), config.max_pixels)
-            return pixels(image, self.shape[0] if shape_known else num_channels(image), config.image_size)
-        if not value.is_valid:
-            raise UndecodableError("there are no pixels")
-        array = value.to_numpy() if hasattr(value, "to_numpy") else np.asarray(value.as_py())
-        return from_array(array, config.image_size)
+    @property
+    def _size(self) -> tuple[int, int]:
+        """(H, W) of every image."""
+        return self.shape[1:] if self.config.image_size is None else (self.config.image_size, self.config.image_size)
+
+    @property
+    def _wanted(self) -> Wanted:
+        # By the first rule, all images got the channels of the first one.
+        return Wanted.of(self.config, self.shape[0] if self.decoding == 1 else None, self.decoding)
 
     def _labels(self, column: pa.Array, split: str) -> pa.Array:
         if column.null_count:
@@ -253,6 +251,21 @@ class ParquetSource(Source):
             )
         if ids and not (pa.types.is_integer(ids) or _is_text(ids)):
             raise DataError(f"data.options.id_column: {options.id_column!r} holds {ids}; expected int64 or strings")
+
+
+def _pixels(value: pa.Scalar, wanted: Wanted) -> NDArray[np.uint8]:
+    if pa.types.is_struct(value.type):
+        value = value["bytes"]
+    if pa.types.is_binary(value.type) or pa.types.is_large_binary(value.type):
+        return decode(value.as_py(), wanted)
+    if not value.is_valid:
+        raise UndecodableError("there are no pixels")
+    return from_array(value.to_numpy() if hasattr(value, "to_numpy") else value.as_py(), wanted)
+
+
+def _place_of_row(shard: Shard, row: int) -> str:
+    address, group, taken = shard.place
+    return f"row {row if taken is None else taken[row]} of row group {group} of {Location.of(address)}"
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -16,7 +16,7 @@ from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.core.sections import DataConfig
 from dualprune.core.storage import fingerprint
-from dualprune.data.decoding import UndecodableError, num_channels, pixel_limit, pixels
+from dualprune.data.decoding import UndecodableError, Wanted, decode_rows, from_image, pixel_limit
 from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, even_shards
 from dualprune.errors import ConfigError, DataError
 
@@ -71,50 +71,56 @@ class TorchvisionSource(Source):
 
     def read(self, shard: Shard) -> ImageBatch:
         rows = range(shard.start, shard.start + shard.num_rows)
-        images: list[NDArray[np.uint8] | None] = []
-        labels = []
-        failed: dict[int, Any] = {}
-        for row in rows:
-            try:
-                # Most of torchvision's sets decode the whole image before they return it.
-                with pixel_limit(self.config.max_pixels):
-                    image, label = self._dataset(shard.split)[row]
-                images.append(self._pixels(image))
-            except (UndecodableError, OSError) as error:
-                if self.config.on_error == "raise":
-                    raise DataError(
-                        f"image of sample {row} ({shard.split}) cannot be used: {error}; "
-                        "set data.on_error to skip to leave such samples out"
-                    ) from None
-                failed[row - shard.start] = row
-                images.append(None)
-                label = 0
-            labels.append(label)
-        return ImageBatch(alike(images, list(rows), self.shape), np.asarray(labels, dtype=np.int64), failed)
+        wanted = self._wanted
+        labels = np.zeros(len(rows), dtype=np.int64)
+
+        def decoded(row: int) -> NDArray[np.uint8]:
+            image, label = self._image(shard.split, row)
+            labels[row - shard.start] = label
+            return from_image(image, wanted)
+
+        images, failed = decode_rows(
+            rows, decoded, rows, self.config.on_error, lambda row: f"row {rows[row]} of the {shard.split} set"
+        )
+        return ImageBatch(alike(images, list(rows), self._size), labels, failed)
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of every image, as the first readable training image has it."""
+        """(C, H, W) of the first readable training image; all images have this H and W."""
+        wanted = Wanted.of(self.config, rule=self.decoding)
+        reason = "it has no rows"
         for row in range(self.num_samples):
             try:
-                with pixel_limit(self.config.max_pixels):
-                    image = self._dataset("train")[row][0]
-                found = self._pixels(image, shape_known=False)
-            except (UndecodableError, OSError):
+                found = from_image(self._image("train", row)[0], wanted)
+            except UndecodableError as error:
+                reason = str(error)
                 continue
             return (found.shape[0], found.shape[1], found.shape[2])
-        raise DataError(f"torchvision.{self.options.name} has no image that can be read in {self.options.root}")
+        raise DataError(
+            f"torchvision.{self.options.name} has no image that can be read in {self.options.root}: {reason}"
+        )
 
-    def _pixels(self, image: Any, shape_known: bool = True) -> NDArray[np.uint8]:
+    @property
+    def _size(self) -> tuple[int, int]:
+        """(H, W) of every image."""
+        return self.shape[1:] if self.config.image_size is None else (self.config.image_size, self.config.image_size)
+
+    @property
+    def _wanted(self) -> Wanted:
+        # By the first rule, all images got the channels of the first one.
+        return Wanted.of(self.config, self.shape[0] if self.decoding == 1 else None, self.decoding)
+
+    def _image(self, split: Split, row: int) -> tuple[Any, int]:
+        """Return an image and its label; an UndecodableError where it cannot be read."""
         from PIL import Image
 
+        dataset = self._dataset(split)
+        # Most of torchvision's sets decode the whole image before they return it.
+        with pixel_limit(self.config.max_pixels):
+            image, label = dataset[row]
         if not isinstance(image, Image.Image):
             raise DataError(f"torchvision.{self.options.name} yields {type(image).__name__} objects; expected images")
-        if image.width * image.height > self.config.max_pixels:
-            raise UndecodableError(
-                f"{image.width} × {image.height} pixels are more than data.max_pixels = {self.config.max_pixels}"
-            )
-        return pixels(image, self.shape[0] if shape_known else num_channels(image), self.config.image_size)
+        return image, label
 
     def _dataset(self, split: Split) -> Any:
         if split not in self._sets:

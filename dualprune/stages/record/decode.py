@@ -34,7 +34,7 @@ class ResidentData(DataFacts):
             raise DataError(
                 f"there is no {split} set, so accuracy cannot be measured; set data.test_path or data.test_fraction"
             )
-        return ResidentSplit.of_shards(ray.get(self.parts[split]), device)
+        return ResidentSplit.of_shards(ray.get(self.parts[split]), self.shape[0], device)
 
 
 def load_resident(source: Source) -> ResidentData:

@@ -11,6 +11,7 @@ from dualprune.cluster.train import Workers, fit
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
+from dualprune.data.decoding import RULE
 from dualprune.data.plan import check_shared_out
 from dualprune.data.source import Source, open_source
 from dualprune.dynamics.commit import has_commits
@@ -23,6 +24,7 @@ from dualprune.selection.stability import settled_at
 from dualprune.stages.methods import score_methods, statistics_read
 from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.record.worker import RecordJob, record_worker
+from dualprune.stages.recorded_source import decoding_rule
 from dualprune.stages.score.kept import unstored
 from dualprune.training import checkpoint
 
@@ -49,13 +51,13 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     """
     columns = statistics_of(config)
     _check_followed(config, columns)
-    source = open_source(config.data)
-    data_settings = {
-        "data": config.identity("data"),
-        "source": source.fingerprint(),
-    }
     # Before an epoch is recorded, a mistake in the data or the recipe can simply be corrected.
     refuse_change = has_commits(run.dynamics)
+    rule = _decoding_rule(run) if refuse_change and not force else RULE
+    source = open_source(config.data, rule)
+    data_settings: dict[str, Any] = {"data": config.identity("data"), "source": source.fingerprint()}
+    if rule > 1:
+        data_settings["decoding"] = rule
     with run.stage("index", data_settings, force=force, refuse_change=refuse_change) as index_stage:
         if not index_stage.done:
             if force:
@@ -77,6 +79,12 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         if force:
             run.forget_recording()
         stage.summary = _record(run, config, source, columns, stage.fingerprint)
+
+
+def _decoding_rule(run: RunDirectory) -> int:
+    """Return the rule of decoding that the recording there began with: all of its epochs see the same pixels."""
+    began = run.manifests().get("index")
+    return RULE if began is None else decoding_rule(began["settings"])
 
 
 def enough_recorded(run: RunDirectory, config: Config, num_epochs: int) -> bool:
@@ -145,6 +153,13 @@ def _record(
     workers = Workers.of(config.scaling)
     check_shared_out(config.scaling.partitions, workers.count)
     _tell_of_other_batches(run.checkpoints / f"record-{fingerprint}", config)
+    if source.decoding < RULE:
+        logger.info(
+            "record: images are decoded by rule %d of docs/recording.md, with which this run began; another run "
+            "directory, or force=True, decodes them by rule %d",
+            source.decoding,
+            RULE,
+        )
     with user_errors():
         data = load_resident(source)
         with worker_progress("record", total=config.record.epochs) as progress:
