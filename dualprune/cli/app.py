@@ -18,6 +18,14 @@ Force = Annotated[bool, typer.Option("--force", help="Run it again even where it
 Place = Annotated[str, typer.Argument(metavar="RUN_OR_CONFIG", help="A run directory, or a YAML configuration.")]
 
 
+_debug = [False]
+
+
+def debugging() -> bool:
+    """Return whether `--debug` was given."""
+    return _debug[0]
+
+
 def _print_version(wanted: bool) -> None:
     if wanted:
         import dualprune
@@ -30,6 +38,7 @@ def _print_version(wanted: bool) -> None:
 def options(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log warnings only.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print the traceback of an error.")] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -37,4 +46,5 @@ def options(
     """Prune training sets: record training dynamics, score every sample, keep what is worth training on."""
     from dualprune.report.console import log_to_terminal
 
+    _debug[0] = debug
     log_to_terminal(verbose=verbose, quiet=quiet)

@@ -199,6 +199,14 @@ class Location:
         names = sorted(info.base_name for info in infos if not info.base_name.startswith(".tmp-"))
         return [self / name for name in names]
 
+    def files(self) -> list[str]:
+        """Return the files in and below this folder, as paths inside it, sorted; nothing where there is no folder."""
+        selector = pafs.FileSelector(self.path, recursive=True, allow_not_found=True)
+        with self._errors("listed"):
+            infos = self.filesystem.get_file_info(selector)
+        base = self.path.rstrip("/") + "/"
+        return sorted(info.path.removeprefix(base) for info in infos if info.type != pafs.FileType.Directory)
+
     def read_bytes(self) -> bytes:
         """Return the file's content."""
         with self._errors("read"), self.filesystem.open_input_stream(self.path) as stream:
@@ -301,6 +309,11 @@ class Location:
         else:
             with temporary.open("rb") as file, self.filesystem.open_output_stream(self.path) as stream:
                 shutil.copyfileobj(file, stream, 1 << 22)
+
+    def rename(self, target: Location) -> None:
+        """Give a file or folder on a local disk another name; an empty folder there is replaced."""
+        with self._errors(f"renamed to {target.name}"):
+            Path(self.address).rename(target.address)
 
     def make_folder(self) -> None:
         """Make a folder here, with those above it; an object store has none."""

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualprune.core.lease import LEASE, LOCK
-from dualprune.core.own_folder import MARK as FOLDER_MARK
 from dualprune.core.own_folder import check_own
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
@@ -62,10 +61,7 @@ def check_export(place: Location, run: RunDirectory) -> None:
         if not place.is_file() or not _is_marked_npz(place):
             raise RunError(f"{place} is not an export of dualprune, and is not replaced; export to another place")
         return
-    check_own(place, "to")
-    others = [child.name for child in place.children() if child.name != FOLDER_MARK and not PART.fullmatch(child.name)]
-    if others:
-        raise RunError(f"{place} holds more than an export, such as {others[0]}; export to a folder of its own")
+    check_own(place, "to", PART)
     if run.root.is_inside(place):
         raise RunError(f"{place} holds the run directory {run}; export to a folder of its own")
 

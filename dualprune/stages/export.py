@@ -9,6 +9,7 @@ exports/<name>/_made_by.json    the mark by which a later export knows that it m
 from __future__ import annotations
 
 import io
+import re
 from functools import partial
 from typing import Any
 
@@ -28,6 +29,7 @@ from dualprune.stages.recorded_source import recorded_source
 from dualprune.stages.select.names import selection_names
 
 INCLUSION = "inclusion"
+WRITTEN = re.compile(r"mask\.npy|removed\.parquet|data/part-\d{5}\.parquet")
 
 
 def export_place(run: RunDirectory, config: Config, name: str) -> Location:
@@ -49,8 +51,8 @@ def run_export(run: RunDirectory, config: Config, *, force: bool = False) -> Non
 
 def _export(run: RunDirectory, config: Config, name: str, source: Source) -> dict[str, Any]:
     target = export_place(run, config, name)
-    if config.export.path is not None:
-        check_own(target, "export.path")
+    in_run = config.export.path is None
+    check_own(target, "exports" if in_run else "export.path", WRITTEN, in_run=in_run)
     with replaced(target, {"export": name, "run": str(run)}) as place:
         return _write(run, config, name, source, place)
 

@@ -81,13 +81,11 @@ def test_force_replaces_an_export_and_nothing_else(
         dualprune.export_dynamics(run, tmp_path / "d", force=True)
     (tmp_path / "d" / "part-00007.parquet").unlink()
     dualprune.export_dynamics(run, tmp_path / "d", force=True)
-    (tmp_path / "d" / "part-00000.parquet").rename(tmp_path / "d" / "part-00007.parquet")
-    (tmp_path / "d" / "thesis.tex").write_text("mine")
-    with pytest.raises(
-        RunError, match=r"d holds more than an export, such as thesis.tex; export to a folder of its own"
-    ):
-        dualprune.export_dynamics(run, tmp_path / "d", force=True)
-    (tmp_path / "d" / "thesis.tex").unlink()
+    for name in ("part-00007.parquet", "thesis.tex"):
+        (tmp_path / "d" / name).write_text("mine")
+        with pytest.raises(RunError, match=rf"d holds {name}, which was not made by dualprune and would be lost"):
+            dualprune.export_dynamics(run, tmp_path / "d", force=True)
+        (tmp_path / "d" / name).unlink()
     dualprune.export_dynamics(run, tmp_path / "d", force=True)
     assert sorted(file.name for file in (tmp_path / "d").iterdir()) == ["_made_by.json", "part-00000.parquet"]
 

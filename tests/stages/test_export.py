@@ -11,9 +11,10 @@ from PIL import Image
 
 from dualprune.core.config import Config
 from dualprune.core.config_file import make_config
-from dualprune.core.own_folder import MARK
+from dualprune.core.own_folder import MARK, replaced
 from dualprune.core.run import RunDirectory
-from dualprune.errors import ConfigError, DataError, RunError
+from dualprune.core.storage import Location
+from dualprune.errors import ConfigError, DataError, RunError, StorageError
 from dualprune.stages.pipeline import run_stages
 from tests.conftest import MakeDynamics
 
@@ -71,11 +72,57 @@ def test_an_export_bears_our_mark_and_is_replaced_whole(run: RunDirectory, confi
     first = kept_ids(folder)
     assert len(first) == NUM // 2
     assert (folder / MARK).is_file()
-    (folder / "data" / "left_over.parquet").write_bytes(b"of an earlier export")
+    (folder / ".DS_Store").write_bytes(b"of somebody who looked at it")
     run_stages(run, at(config, tmp_path / "out"), ["export"], force=True)
     assert kept_ids(folder) == first
-    assert not (folder / "data" / "left_over.parquet").exists()
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["beta-0.5"]
+
+
+@pytest.mark.parametrize("inside", [True, False])
+@pytest.mark.parametrize("name", ["notes.txt", "data/part-00007.parquet"])
+def test_what_a_user_added_to_an_export_is_not_lost(
+    run: RunDirectory, config: Config, tmp_path: Path, name: str, inside: bool
+) -> None:
+    where = config if inside else at(config, tmp_path / "out")
+    folder = Path(run.root.address) / "exports" / "beta-0.5" if inside else tmp_path / "out" / "beta-0.5"
+    run_stages(run, where, ["export"])
+    (folder / name).write_text("mine")
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(RunError, match=rf"beta-0\.5 holds {name}, which was not made by dualprune and would be lost"):
+        run_stages(run, where, ["export"], force=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    (folder / name).unlink()
+    run_stages(run, where, ["export"], force=True)
+
+
+def test_an_export_of_an_older_version_has_no_list(run: RunDirectory, config: Config) -> None:
+    run_stages(run, config, ["export"])
+    folder = Path(run.root.address) / "exports" / "beta-0.5"
+    first = kept_ids(folder)
+    for mark in ('{"made_by": "dualprune"}', None):
+        (folder / MARK).unlink() if mark is None else (folder / MARK).write_text(mark)
+        (folder / "notes.txt").write_text("mine")
+        with pytest.raises(RunError, match=r"beta-0\.5 holds notes\.txt, which was not made by dualprune"):
+            run_stages(run, config, ["export"], force=True)
+        (folder / "notes.txt").unlink()
+        run_stages(run, config, ["export"], force=True)
+        assert kept_ids(folder) == first
+
+
+def test_a_folder_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) -> None:
+    place = Location.of(tmp_path / "out")
+    with replaced(place, {}) as folder:
+        (folder / "a").write_bytes(b"first")
+
+    def again() -> None:
+        with replaced(place, {}) as folder:
+            (folder / "a").write_bytes(b"second")
+            (folder / MARK / "in the way").write_bytes(b"")
+
+    with pytest.raises(StorageError, match=rf"{MARK} cannot be written"):
+        again()
+    assert (place / "a").read_bytes() == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 @pytest.mark.parametrize("force", [False, True])
