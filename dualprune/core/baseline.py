@@ -17,6 +17,8 @@ BASELINES: dict[str, dict[str, Any]] = {
         "image_size": None,
         "channels": None,
         "max_samples": None,
+        "layout": "flat",
+        "subset": "first",
         "max_pixels": 50_000_000,
         "on_error": "raise",
         "seed": 0,

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from dualprune.core.config import Config
 from dualprune.core.families import FAMILIES
 from dualprune.core.flat_keys import chosen, option_paths, put, translate, translate_stored
-from dualprune.core.identity import with_baseline
+from dualprune.core.identity import inner_section, with_baseline
 from dualprune.core.problems import messages
+from dualprune.core.section import Section
 from dualprune.core.storage import Location
 from dualprune.core.yaml_file import parse_yaml
 from dualprune.errors import ConfigError, MissingPluginError
@@ -41,20 +42,25 @@ def load_stored_config(place: Location, overrides: Sequence[str] = ()) -> Config
 
     Fields that the older version did not have get their baseline, see `dualprune.core.identity`.
     """
-    content = place.read_bytes()
-    first, _, rest = content.partition(b"\n")
-    if first.startswith(_STAMP) and first != _stamp(rest):
-        raise ConfigError(
-            f"{place} has changed since dualprune wrote it: restore it from a copy; or, where you changed it on "
-            "purpose, delete its first line (to change a few values, overrides are enough)"
-        )
-    values = _parse_yaml(content, str(place))
-    if not values:
-        raise ConfigError(f"{place} is damaged: it is empty; restore it from a copy, or give the configuration again")
-    for section, own in values.items():
-        if isinstance(own, dict):
-            values[section] = translate_stored(section, own)
-    return make_config(_with_overrides(with_baseline(Config, values), overrides))
+    return make_config(_with_overrides(_stored_values(place), overrides))
+
+
+def with_values_of_run(config: Config, place: Location) -> Config:
+    """Return a configuration in which fields `of_run` that it does not set have the values of a run's stored one.
+
+    So a run keeps the meaning that it began with when it goes on with a user's file, whatever today's defaults are.
+    """
+    try:
+        stored = _stored_values(place)
+    except ConfigError:
+        # To give the configuration again is the way out where the stored one is damaged.
+        return config
+    own = {name: section for name in Config.model_fields if isinstance(section := getattr(config, name), Section)}
+    kept = {name: {key: stored[name][key] for key in of.of_run - of.model_fields_set} for name, of in own.items()}
+    if all(getattr(own[name], key) == value for name, values in kept.items() for key, value in values.items()):
+        return config
+    values = config.model_dump(mode="json")
+    return make_config({**values, **{name: {**values[name], **kept[name]} for name in own}})
 
 
 def override_values(overrides: Sequence[str]) -> dict[str, Any]:
@@ -90,6 +96,26 @@ def store_config(place: Location, config: Config) -> None:
 
 def _stamp(content: bytes) -> bytes:
     return _STAMP + hashlib.sha256(content).hexdigest()[:16].encode()
+
+
+def _stored_values(place: Location) -> dict[str, Any]:
+    """Return a stored configuration's values in today's form, missing fields at their baseline."""
+    content = place.read_bytes()
+    first, _, rest = content.partition(b"\n")
+    if first.startswith(_STAMP) and first != _stamp(rest):
+        raise ConfigError(
+            f"{place} has changed since dualprune wrote it: restore it from a copy; or, where you changed it on "
+            "purpose, delete its first line (to change a few values, overrides are enough)"
+        )
+    values = _parse_yaml(content, str(place))
+    if not values:
+        raise ConfigError(f"{place} is damaged: it is empty; restore it from a copy, or give the configuration again")
+    for section, own in values.items():
+        if isinstance(own, dict):
+            values[section] = translate_stored(section, own)
+        elif inner_section(Config, section) is not None:
+            raise ConfigError(f"{place} is damaged: {section} holds {own!r}; expected keys and values")
+    return with_baseline(Config, values)
 
 
 def _parse_yaml(content: bytes, name: str) -> dict[str, Any]:

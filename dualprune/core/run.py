@@ -13,7 +13,7 @@ from typing import Any
 from dualprune.core import lease, metrics
 from dualprune.core.cleanup import cleaning_up
 from dualprune.core.config import Config
-from dualprune.core.config_file import load_stored_config, store_config
+from dualprune.core.config_file import load_stored_config, store_config, with_values_of_run
 from dualprune.core.identity import inner_section
 from dualprune.core.migration import VERSION, upgraded
 from dualprune.core.storage import Location, fingerprint
@@ -115,6 +115,10 @@ class RunDirectory:
                 "it has no config.yaml; start one with `dualprune prune` (in Python: dualprune.Run(place, config=…))"
             )
         return load_stored_config(place, overrides)
+
+    def settled_config(self, config: Config) -> Config:
+        """Return a configuration whose fields `of_run` are those that this run began with, unless it sets them."""
+        return with_values_of_run(config, self.root / "config.yaml") if self.has_config else config
 
     def manifest(self, key: str) -> dict[str, Any] | None:
         """Return the manifest of a finished stage, or None."""

@@ -32,7 +32,8 @@ class _Worded(ModelMetaclass):
 class Section(BaseModel, metaclass=_Worded):
     """A part of the configuration, or the options of a plug-in; an unknown key is an error.
 
-    `baseline`, `neutral` and `version` say what a value means to the identity of a run, see `dualprune.core.identity`.
+    `baseline`, `neutral`, `of_run` and `version` say what a value means to the identity of a run, see
+    `dualprune.core.identity`.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
@@ -40,4 +41,6 @@ class Section(BaseModel, metaclass=_Worded):
     baseline: ClassVar[Mapping[str, Any]] = {}
     # Fields on which no result depends, such as where data lie.
     neutral: ClassVar[frozenset[str]] = frozenset()
+    # Fields of which a run keeps the value that it began with, unless a configuration sets them.
+    of_run: ClassVar[frozenset[str]] = frozenset()
     version: ClassVar[int] = 1

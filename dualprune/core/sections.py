@@ -14,6 +14,7 @@ from dualprune.core.baseline import BASELINES
 from dualprune.core.section import Section
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
+Paths = str | Annotated[list[str], Field(min_length=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 # Names become folders: no separators, and nothing that leads out.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$")]
@@ -23,11 +24,22 @@ class DataConfig(Section):
     """What to prune."""
 
     baseline = BASELINES["data"]
-    neutral = frozenset({"path", "test_path", "max_pixels"})
+    # Which rows `layout` and `subset` choose stands in the source's fingerprint.
+    neutral = frozenset({"path", "test_path", "max_pixels", "layout", "subset"})
+    of_run = frozenset({"layout", "subset"})
 
     source: str = Field("digits", description="Name of a registered source (`dualprune methods` lists them).")
-    path: str | None = Field(None, description="parquet: file, folder or address of the training set.")
-    test_path: str | None = Field(None, description="parquet: file, folder or address of the test set.")
+    path: Paths | None = Field(
+        None, description="parquet: file, folder, address or glob of the training set, or a list of them."
+    )
+    test_path: Paths | None = Field(
+        None, description="parquet: file, folder, address or glob of the test set, or a list of them."
+    )
+    layout: Literal["splits", "flat"] = Field(
+        "splits",
+        description="splits: a folder is read with its subfolders, and files named after a split belong to it; flat: "
+        "the files in the folder itself are training data, whatever their names.",
+    )
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         None,
         description="Share split off for testing, by class, where there is no test set; null: 0.2 of the digits, "
@@ -39,12 +51,16 @@ class DataConfig(Section):
     channels: Literal[1, 3] | None = Field(
         None, description="Channels of the images: 1 is gray; null: 1 where no training image has colour, else 3."
     )
-    max_samples: PositiveInt | None = Field(None, description="Use only this many training samples, the first ones.")
+    max_samples: PositiveInt | None = Field(None, description="Use only this many training samples.")
+    subset: Literal["stratified", "first"] = Field(
+        "stratified",
+        description="How `max_samples` are chosen: each class's share by a hash of ids and `seed`, or the first rows.",
+    )
     max_pixels: PositiveInt = Field(50_000_000, description="Refuse an encoded image of more pixels than this.")
     on_error: Literal["raise", "skip"] = Field(
         "raise", description="What to do with an image that cannot be decoded: stop, or leave the sample out."
     )
-    seed: NonNegativeInt = Field(0, description="Seed of the test split.")
+    seed: NonNegativeInt = Field(0, description="Seed of the test split and of the subset.")
     options: dict[str, Any] = Field(
         default_factory=dict, description="Options of the source: `dualprune methods NAME`."
     )

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from dualprune.core.hashing import hash_ids
+from dualprune.core.hashing import hash_ids, id_bits, salted, stream_salt
 from dualprune.core.plugins import options_of
 from dualprune.core.registry import Plugin, Registry
 from dualprune.core.section import Section
@@ -87,6 +87,19 @@ class Source(Plugin, ABC):
         del shard, columns
         return None
 
+    def schema(self) -> pa.Schema | None:
+        """Return the columns that `read_table` returns, or None where the source is not a table."""
+        shards = self.shards("train")
+        table = self.read_table(shards[0]) if shards else None
+        return None if table is None else table.schema
+
+    def check(self) -> None:
+        """Raise a DataError where what is not read before training would make a later stage fail.
+
+        Called before the first epoch, so it may read columns, but decodes no image.
+        """
+        return
+
     def image_bytes(self, shard: Shard) -> list[bytes | None]:
         """Return bytes that identify each image of a shard, by default its pixels; None where it cannot be decoded."""
         batch = self.read(shard)
@@ -118,6 +131,32 @@ def split_off_test(
         count = min(len(rows) - 1, max(1, round(fraction * len(rows))))
         is_test[rows[np.argsort(hashes[rows], kind="stable")[:count]]] = True
     return np.flatnonzero(~is_test), np.flatnonzero(is_test)
+
+
+def chosen_subset(ids: Any, labels: NDArray[np.int64], config: DataConfig) -> NDArray[np.int64]:
+    """Return the rows of the training samples that `data.max_samples` leaves, int64 ascending; all without it.
+
+    `stratified`: each class keeps its share, and at least one sample where that many are wanted. Which ones follows
+    from the ids and the seed, not from the order of rows, in which a class may come after the other.
+    """
+    count = len(labels) if config.max_samples is None else min(config.max_samples, len(labels))
+    if count == len(labels) or config.subset == "first":
+        return np.arange(count)
+    # A stream of its own: neither the test split nor a selection with the same seed shares its noise.
+    hashes = salted(id_bits(ids), stream_salt(config.seed, "subset"))
+    _, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    rows = np.lexsort((hashes, codes))
+    rank = np.arange(len(rows)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return np.sort(rows[rank < np.repeat(_shares(sizes, count), sizes)])
+
+
+def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Divide `count` among classes in proportion to their sizes, at least one each where `count` allows it."""
+    least = np.minimum(sizes, count >= len(sizes)).astype(np.int64)
+    exact, rest = (sizes - least) * (count - least.sum()), (sizes - least).sum()
+    shares: NDArray[np.int64] = least + exact // rest
+    shares[np.argsort(-(exact % rest), kind="stable")[: count - shares.sum()]] += 1
+    return shares
 
 
 def even_shards(split: Split, num_rows: int, rows_each: int) -> list[Shard]:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from dualprune.core.plain_columns import plain_column
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS, bucket_name
 from dualprune.dynamics.metadata import check_facts, with_facts
@@ -71,7 +72,9 @@ class SampleIndex:
         fingerprint: str,
         details: dict[str, Any] | None = None,
     ) -> SampleIndex:
-        """Write the index from batches of (sample_id int64 or string, label int64), in position order.
+        """Write the index from batches of (sample_id, label int64), in position order.
+
+        Ids of other types than int64 and string become one of these, see `plain_column`.
 
         Ids must be unique and labels in 0 … len(classes)-1; a DataError names what is not.
         """
@@ -137,9 +140,9 @@ class SampleIndex:
 
 
 def _checked(batches: Iterable[pa.RecordBatch], num_classes: int) -> Iterator[pa.Table]:
-    offset = 0
+    offset, id_type = 0, None
     for batch in batches:
-        labels = np.asarray(batch.column("label"))
+        labels = np.asarray(batch.column("label"), dtype=np.int64)
         wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
         if len(wrong):
             sample_id = batch.column("sample_id")[int(wrong[0])].as_py()
@@ -147,14 +150,17 @@ def _checked(batches: Iterable[pa.RecordBatch], num_classes: int) -> Iterator[pa
                 f"{len(wrong)} labels are out of range, first that of sample {sample_id!r}: {labels[wrong[0]]} is not "
                 f"in 0 … {num_classes - 1}; correct the labels, or the class names of the source"
             )
-        ids = batch.column("sample_id")
+        ids = plain_column("the source", "sample_id", batch.column("sample_id"), bytes_are_text=False)
         if ids.null_count:
             row = int(np.flatnonzero(np.asarray(ids.is_null()))[0])
             raise DataError(
                 f"{ids.null_count} sample ids are missing, first in row {offset + row}; each sample needs one"
             )
+        if id_type is not None and ids.type != id_type:
+            raise DataError(f"sample ids are {id_type} up to row {offset - 1}, then {ids.type}; expected one type")
+        id_type = ids.type
         offset += batch.num_rows
-        yield pa.Table.from_batches([batch])
+        yield pa.table({"sample_id": ids, "label": labels})
 
 
 def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:

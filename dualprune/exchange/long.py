@@ -21,10 +21,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dualprune.core.plain_columns import plain_column
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import ROW_GROUP_ROWS
 from dualprune.errors import DataError
-from dualprune.exchange.columns import check_number, float_values, plain_column
+from dualprune.exchange.columns import check_number, float_values
 from dualprune.exchange.parquet_set import ParquetSet, RowGroup
 from dualprune.exchange.recorded import EPOCH, LABEL, MOST_EPOCHS, SAMPLE_ID, check_statistics
 from dualprune.exchange.repeats import Cells, Repeated, take_one_each

@@ -12,9 +12,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from dualprune.core.arrays import Axes, size_text
+from dualprune.core.plain_columns import plain_column
 from dualprune.core.storage import fingerprint
 from dualprune.errors import DataError
-from dualprune.exchange.columns import check_number, float_values, is_list, plain_column
+from dualprune.exchange.columns import check_number, float_values, is_list
 from dualprune.exchange.parquet_set import ParquetSet
 from dualprune.exchange.recorded import LABEL, MOST_EPOCHS, SAMPLE_ID, TARGET_PROB, Recorded, check_statistics
 

@@ -7,14 +7,15 @@ from collections.abc import Collection
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
+from dualprune.dynamics.commit import has_commits
 from dualprune.errors import ConfigError, DataError
 
 
 def check_before(stages: Collection[str], run: RunDirectory, config: Config) -> None:
     """Raise a UserError where the stages cannot succeed, or would destroy data that they read."""
     check_places(run, config)
-    if "record" in stages and "evaluate" in stages:
-        check_test_set(config)
+    if "record" in stages:
+        check_data(stages, run, config)
     if "tune" in stages:
         from dualprune.stages.tune.stage import check_tune
 
@@ -26,21 +27,21 @@ def check_places(run: RunDirectory, config: Config) -> None:
 
     Exports inside their own run are the default, and allowed.
     """
+    from dualprune.data.files import base_places
     from dualprune.stages.export import export_place
     from dualprune.stages.select.names import selection_names
 
     for key in ("path", "test_path"):
-        value = getattr(config.data, key)
-        if value is None:
-            continue
-        data = Location.of(value)
-        _apart(f"data.{key}", data, run.root, "the run directory", "keep data and run apart")
-        if config.export.path is not None:
-            remedy = "export to a folder of its own"
-            for name in selection_names(config):
-                _apart(f"data.{key}", data, export_place(run, config, name), "what export.path will replace", remedy)
-            _apart("export.path", Location.of(config.export.path), data, f"data.{key}", remedy)
-        _apart("the run directory", run.root, data, f"data.{key}", "keep data and run apart")
+        for data in base_places(getattr(config.data, key)):
+            _apart(f"data.{key}", data, run.root, "the run directory", "keep data and run apart")
+            if config.export.path is not None:
+                remedy = "export to a folder of its own"
+                for name in selection_names(config):
+                    _apart(
+                        f"data.{key}", data, export_place(run, config, name), "what export.path will replace", remedy
+                    )
+                _apart("export.path", Location.of(config.export.path), data, f"data.{key}", remedy)
+            _apart("the run directory", run.root, data, f"data.{key}", "keep data and run apart")
 
 
 def _apart(what: str, place: Location, folder: Location, name: str, remedy: str) -> None:
@@ -48,12 +49,33 @@ def _apart(what: str, place: Location, folder: Location, name: str, remedy: str)
         raise ConfigError(f"{what}: {place} lies inside {name} ({folder}); {remedy}")
 
 
-def check_test_set(config: Config) -> None:
-    """Raise a DataError where there is no test set to measure accuracy on."""
+def check_data(stages: Collection[str], run: RunDirectory, config: Config) -> None:
+    """Raise a UserError where the data, or files that the configuration names, would make a later stage fail.
+
+    Once epochs are recorded, there is nothing left to save.
+    """
     from dualprune.data.source import open_source
 
-    if not open_source(config.data).shards("test"):
+    evaluates = "evaluate" in stages
+    if has_commits(run.dynamics) and not evaluates:
+        return
+    source = open_source(config.data)
+    if evaluates and not source.shards("test"):
         raise DataError(
             "evaluate.enabled: there is no test set to measure accuracy on; "
             "set data.test_path or data.test_fraction, or turn evaluate.enabled off"
         )
+    if has_commits(run.dynamics):
+        return
+    source.check()
+    if "select" not in stages:
+        return
+    from dualprune.stages.select.groups import check_column
+    from dualprune.stages.select.id_files import listed_ids
+
+    if config.select.balance.active and config.select.balance.by != "label":
+        check_column(source, config.select.balance.by)
+    for key in ("always_keep", "never_keep"):
+        path = getattr(config.select, key)
+        if path is not None:
+            listed_ids(path, f"select.{key}")

@@ -80,7 +80,7 @@ def _export_rows(config: Config, source: Source, kept: np.ndarray, inclusion: np
     A column `inclusion` is added, unless the source has one of that name.
     """
     shards = source.shards("train")
-    if not shards or source.read_table(shards[0]) is None:
+    if source.schema() is None:
         return 0
     groups = _grouped(shards, kept, config.export.max_rows_per_file)
     work = partial(_write_file, source, kept, inclusion, groups, place)

@@ -60,6 +60,7 @@ def run_stages(
     `options` are passed on to each stage; only `tune` takes some. An unknown stage is a ConfigError.
     """
     rows = [stage_named(stage) for stage in stages]
+    config = run.settled_config(config)
     check_before(stages, run, config)
     results = []
     with run.exclusive():

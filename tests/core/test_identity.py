@@ -9,10 +9,11 @@ from pydantic import Field
 
 from dualprune.core.baseline import BASELINES
 from dualprune.core.config import Config
-from dualprune.core.config_file import make_config
+from dualprune.core.config_file import dump_config, make_config, with_values_of_run
 from dualprune.core.identity import differences, inner_section, with_baseline
 from dualprune.core.section import Section
 from dualprune.core.sections import TrainConfig
+from dualprune.core.storage import Location
 
 # The baseline when it was first written: keys may be added to it, but no value may change.
 FIRST = json.loads(Path(__file__).with_name("baseline.json").read_text())
@@ -125,3 +126,16 @@ def test_a_preset_counts_by_what_it_changes() -> None:
     assert paper.identity("select")["options"] == {"beta": {"version": 1, "concentration": 15.0}}
     own = make_config({"preset": "paper", "select": {"options": {"beta": {"concentration": 16.0}}}})
     assert own.identity("select") == make_config({}).identity("select")
+
+
+def test_a_run_keeps_what_it_began_with_unless_the_user_sets_it(tmp_path: Path) -> None:
+    place = Location.of(tmp_path / "config.yaml")
+    place.write_text("data: {source: digits, max_samples: 50}")
+    assert with_values_of_run(make_config({}), place).data.subset == "first"
+    assert with_values_of_run(make_config({"data": {"subset": "stratified"}}), place).data.subset == "stratified"
+    place.write_text(dump_config(make_config({})))
+    config = make_config({"data": {"max_samples": 50}})
+    assert with_values_of_run(config, place) is config
+    # To give the configuration again is the way out where the stored one is damaged.
+    place.write_text("data: 5")
+    assert with_values_of_run(config, place) is config

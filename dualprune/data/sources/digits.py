@@ -12,7 +12,16 @@ import pyarrow as pa
 from dualprune.core.section import Section
 from dualprune.core.sections import DataConfig
 from dualprune.core.storage import fingerprint
-from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, even_shards, split_off_test
+from dualprune.data.source import (
+    SOURCES,
+    ImageBatch,
+    Shard,
+    Source,
+    Split,
+    chosen_subset,
+    even_shards,
+    split_off_test,
+)
 from dualprune.errors import ConfigError
 
 TEST_FRACTION = 0.2
@@ -35,7 +44,7 @@ class Digits(Source):
         train, test = split_off_test(
             np.arange(len(self._labels)), self._labels, config.test_fraction or TEST_FRACTION, config.seed
         )
-        self._rows = {"train": train[: config.max_samples], "test": test}
+        self._rows = {"train": train[chosen_subset(train, self._labels[train], config)], "test": test}
 
     @property
     def classes(self) -> list[str]:

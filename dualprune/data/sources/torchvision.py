@@ -17,7 +17,7 @@ from dualprune.core.section import Section
 from dualprune.core.sections import DataConfig
 from dualprune.core.storage import fingerprint
 from dualprune.data.decoding import UndecodableError, Wanted, decode_rows, from_image, pixel_limit
-from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, even_shards
+from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, chosen_subset, even_shards
 from dualprune.errors import ConfigError, DataError
 
 SHARD_ROWS = 2048
@@ -41,7 +41,9 @@ class TorchvisionSource(Source):
     def __init__(self, options: Section, config: DataConfig) -> None:
         super().__init__(options, config)
         self._sets: dict[Split, Any] = {}
-        self.labels = _labels(self._dataset("train"))[: config.max_samples]
+        labels = _labels(self._dataset("train"))
+        self._rows = chosen_subset(np.arange(len(labels)), labels, config)
+        self.labels = labels[self._rows]
 
     def __getstate__(self) -> dict[str, Any]:
         # Tasks open the files themselves.
@@ -59,10 +61,12 @@ class TorchvisionSource(Source):
         return len(self.labels)
 
     def fingerprint(self) -> str:
-        return fingerprint(["torchvision", self.options.name, self.labels.tolist()])
+        facts = ["torchvision", self.options.name, self.labels.tolist()]
+        first = np.array_equal(self._rows, np.arange(len(self._rows)))
+        return fingerprint(facts if first else [*facts, self._rows.tolist()])
 
     def sample_batches(self) -> Iterator[pa.RecordBatch]:
-        yield pa.record_batch({"sample_id": np.arange(len(self.labels)), "label": self.labels})
+        yield pa.record_batch({"sample_id": self._rows, "label": self.labels})
 
     def shards(self, split: Split) -> list[Shard]:
         if split == "test":
@@ -70,26 +74,31 @@ class TorchvisionSource(Source):
         return even_shards(split, self.num_samples, SHARD_ROWS)
 
     def read(self, shard: Shard) -> ImageBatch:
-        rows = range(shard.start, shard.start + shard.num_rows)
+        rows = list(range(shard.start, shard.start + shard.num_rows))
+        if shard.split == "train":
+            rows = self._rows[rows].tolist()
         wanted = self._wanted
         labels = np.zeros(len(rows), dtype=np.int64)
 
-        def decoded(row: int) -> NDArray[np.uint8]:
-            image, label = self._image(shard.split, row)
-            labels[row - shard.start] = label
+        def decoded(number: int) -> NDArray[np.uint8]:
+            image, labels[number] = self._image(shard.split, rows[number])
             return from_image(image, wanted)
 
         images, failed = decode_rows(
-            rows, decoded, rows, self.config.on_error, lambda row: f"row {rows[row]} of the {shard.split} set"
+            range(len(rows)),
+            decoded,
+            rows,
+            self.config.on_error,
+            lambda number: f"row {rows[number]} of the {shard.split} set",
         )
-        return ImageBatch(alike(images, list(rows), self._size), labels, failed)
+        return ImageBatch(alike(images, rows, self._size), labels, failed)
 
     @cached_property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of the first readable training image; all images have this H and W."""
         wanted = Wanted.of(self.config, rule=self.decoding)
         reason = "it has no rows"
-        for row in range(self.num_samples):
+        for row in self._rows.tolist():
             try:
                 found = from_image(self._image("train", row)[0], wanted)
             except UndecodableError as error:

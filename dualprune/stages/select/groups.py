@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -16,6 +15,7 @@ import pyarrow.compute as pc
 
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
+from dualprune.core.plain_columns import as_text
 from dualprune.core.registry import nearest
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
@@ -56,7 +56,7 @@ def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups
     with run.stage(f"groups.{quote(balance.by, safe='')}", {"column": balance.by}, [index.fingerprint]) as stage:
         if not stage.done:
             source = recorded_source(run, config)
-            _check_column(source, balance.by)
+            check_column(source, balance.by)
             place.delete()
             work = partial(_lay_out, source, balance.by, index, place)
             names: set[str] = set()
@@ -70,30 +70,33 @@ def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups
     return Groups(tuple(stage.summary["groups"]), place, index.bucket_rows)
 
 
-def _check_column(source: Source, column: str) -> None:
-    shards = source.shards("train")
-    table = source.read_table(shards[0]) if shards else None
-    if table is None:
+def check_column(source: Source, column: str) -> None:
+    """Raise a ConfigError or DataError where a source has no such column, or one whose values are no groups."""
+    schema = source.schema()
+    if schema is None:
         raise ConfigError(
             f"select.balance.by: {column!r}: the source {source.config.source!r} is no table with further columns; "
             "use label, or a Parquet source"
         )
-    if column not in table.column_names:
+    if column not in schema.names:
         raise ConfigError(
-            f"select.balance.by: the source has no column {column!r}; it has: {', '.join(table.column_names)}"
-            f"{nearest(column, table.column_names)}"
+            f"select.balance.by: the source has no column {column!r}; it has: {', '.join(schema.names)}"
+            f"{nearest(column, schema.names)}"
         )
+    # By its type alone: no row is read.
+    as_text(f"select.balance.by: {column!r}", pa.chunked_array([], schema.field(column).type))
 
 
 def _lay_out(source: Source, column: str, index: SampleIndex, place: Location, bucket: int) -> list[str]:
     start, stop = index.bucket_range(bucket)
-    pieces: list[Any] = []
+    pieces: list[pa.Array] = []
     for shard in source.shards("train"):
         first, last = max(start, shard.start), min(stop, shard.start + shard.num_rows)
         if first < last:
             table = source.read_table(shard, [column])
             assert table is not None, "a table source stays one"
-            pieces.extend(table[column].slice(first - shard.start, last - first).cast(pa.string()).chunks)
+            rows = table[column].slice(first - shard.start, last - first)
+            pieces.append(as_text(f"select.balance.by: {column!r}", rows))
     values = pc.fill_null(pa.chunked_array(pieces, type=pa.string()), MISSING)
     (place / bucket_name(bucket)).write_table(pa.table({"value": values}), compression="zstd")
     return [str(value) for value in pc.unique(values).to_pylist()]

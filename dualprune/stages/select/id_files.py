@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import re
 from functools import partial
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dualprune.core.plain_columns import plain_column
 from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import ConfigError, DataError
@@ -16,23 +19,40 @@ from dualprune.stages.select.bucketed import Bucket, Scores
 
 def read_ids(path: str, key: str, index: SampleIndex) -> pa.Array:
     """Return the ids of a file, in the type of the run's ids; an error names the file and the problem."""
+    kind = pa.int64() if index.id_type == "int64" else pa.string()
+    ids = listed_ids(path, key)
+    try:
+        return pc.unique(ids.cast(kind))
+    except pa.ArrowInvalid as error:
+        raise DataError(f"{key}: {path} holds ids that are not {kind}, as the run's are: {error}") from None
+
+
+def listed_ids(path: str, key: str) -> pa.Array:
+    """Return the ids of a file as int64 or string, as they are written; an error names the file and the problem."""
     place = Location.of(path)
     if not place.exists():
         raise ConfigError(f"{key}: there is no file {place}")
-    kind = pa.int64() if index.id_type == "int64" else pa.string()
-    if place.name.endswith((".parquet", ".pq")):
-        table = place.read_table()
-        if "sample_id" not in table.column_names:
-            raise DataError(f"{key}: {place} has no column 'sample_id'; it has: {', '.join(table.column_names)}")
-        values = table["sample_id"].combine_chunks()
-    else:
-        lines = place.read_bytes().decode(errors="replace").splitlines()
-        values = pa.array([line.strip() for line in lines if line.strip()], type=pa.string())
+    if not place.name.endswith((".parquet", ".pq")):
+        if not place.is_file():
+            raise ConfigError(f"{key}: {place} is a folder; expected a text file or Parquet")
+        return pa.array(_lines(place.read_bytes(), f"{key}: {place}"), type=pa.string())
+    table = place.read_table()
+    if "sample_id" not in table.column_names:
+        raise DataError(f"{key}: {place} has no column 'sample_id'; it has: {', '.join(table.column_names)}")
+    ids = plain_column(f"{key}: {place}", "sample_id", table["sample_id"], bytes_are_text=False)
+    if ids.null_count:
+        raise DataError(f"{key}: {ids.null_count} of the {len(ids)} ids in {place} are missing; remove those rows")
+    return ids
+
+
+def _lines(content: bytes, name: str) -> list[str]:
+    """Return the lines of a text file that are not blank, without surrounding space."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
-        ids = pa.chunked_array([values]).cast(kind).combine_chunks()
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{key}: {place} holds ids that are not {kind}, as the run's are: {error}") from None
-    return pc.unique(ids)
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{name} is no UTF-8 text ({error}); write one id per line, or Parquet") from None
+    return [line.strip() for line in re.split(r"\r\n|\r|\n", text) if line.strip()]
 
 
 def positions_of(scores: Scores, ids: pa.Array, path: str, key: str) -> np.ndarray:

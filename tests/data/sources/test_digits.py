@@ -31,6 +31,10 @@ def test_the_seed_and_the_fraction_make_the_split() -> None:
     assert ids() == ids()
     assert ids(seed=1) != ids()
     assert len(ids(test_fraction=0.5)) < 900
-    assert ids(max_samples=100) == ids()[:100]
+    assert ids(max_samples=100, subset="first") == ids()[:100]
+    chosen = ids(max_samples=100)
+    assert len(chosen) == 100
+    assert set(chosen) < set(ids())
+    assert chosen != ids()[:100]
     prints = [open_source(DataConfig(**values)).fingerprint() for values in ({}, {"seed": 1}, {"max_samples": 100})]
     assert len(set(prints)) == 3

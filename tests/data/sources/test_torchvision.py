@@ -56,11 +56,20 @@ def test_fashion_mnist(fashion: DataConfig, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_the_first_samples_only(fashion: DataConfig) -> None:
-    source = open_source(fashion.model_copy(update={"max_samples": 5}))
+    source = open_source(fashion.model_copy(update={"max_samples": 5, "subset": "first"}))
     assert source.num_samples == 5
     assert np.array_equal(images(source, "train"), PIXELS[:5, None])
     assert len(images(source, "test")) == 4
     assert source.fingerprint() != open_source(fashion).fingerprint()
+
+
+def test_a_share_of_each_class(fashion: DataConfig) -> None:
+    source = open_source(fashion.model_copy(update={"max_samples": 5}))
+    ids = pa.Table.from_batches(source.sample_batches())["sample_id"].to_pylist()
+    assert (source.num_samples, len(set(ids)), sorted(ids)) == (5, 5, ids)
+    assert np.array_equal(images(source, "train"), PIXELS[ids, None])
+    assert source.read(source.shards("train")[0]).labels.tolist() == LABELS[ids].tolist()
+    assert len(images(source, "test")) == 4
 
 
 def make_imagenette(root: Path) -> DataConfig:

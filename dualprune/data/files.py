@@ -1,0 +1,182 @@
+"""Finds the files of a training and a test set: in folders, by globs and in lists, and by the splits in their names."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from urllib.parse import unquote
+
+from dualprune.core.sections import DataConfig
+from dualprune.core.storage import Location
+from dualprune.errors import DataError, StorageError
+
+logger = logging.getLogger(__name__)
+
+# Words in the names of files and folders, as on the Hugging Face hub.
+SPLIT_WORDS = {
+    "train": {"train", "training"},
+    "test": {"test", "testing", "eval", "evaluation"},
+    "validation": {"validation", "valid", "val", "dev"},
+}
+MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A file; `name` is its path below the folder that was named. `split` is what its path says, in a folder only."""
+
+    place: Location
+    name: str
+    split: str | None = None
+    in_folder: bool = False
+
+    @property
+    def partition(self) -> dict[str, str | None]:
+        """The columns that its folders hold, such as `year=2024`."""
+        pairs = [folder.split("=", 1) for folder in self.name.split("/")[:-1] if "=" in folder]
+        return {name: None if value == MISSING_PARTITION else unquote(value) for name, value in pairs}
+
+
+def find_files(config: DataConfig, suffixes: Sequence[str]) -> tuple[list[DataFile], list[DataFile]]:
+    """Return the files of the training and of the test set; a DataError where names do not tell them apart.
+
+    Files that `data.test_path` names are never training data because they also lie in a folder of `data.path`.
+    """
+    found = _named(config.path, "data.path", config.layout, suffixes)
+    named_test = _named(config.test_path, "data.test_path", config.layout, suffixes)
+    if config.layout == "flat":
+        return found, named_test
+    test = _of_split(named_test, "data.test_path", ("test", "validation"))
+    taken = {file.place for file in test}
+    rest = [file for file in found if not (file.in_folder and file.place in taken)]
+    if found and not rest:
+        raise DataError("data.path: all of its files are those of data.test_path; name the training files")
+    train = _of_split(rest, "data.path", ("train",))
+    if config.test_path is None and len(train) < len(rest):
+        others = [file for file in rest if file not in train]
+        test = [file for file in others if file.split == "test"] or others
+    unused = [file for file in rest if file not in train and file not in test]
+    if unused:
+        logger.info("data.path: %d files of other splits are not read, such as %s", len(unused), unused[0].place)
+    return train, test
+
+
+def base_places(paths: str | Collection[str] | None) -> list[Location]:
+    """Return the files and folders of `data.path` or `data.test_path`; of a glob, the folder in which it begins."""
+    return [_glob_base(path)[0] for path in ([paths] if isinstance(paths, str) else paths or [])]
+
+
+def _named(paths: str | Collection[str] | None, key: str, layout: str, suffixes: Sequence[str]) -> list[DataFile]:
+    listed = [paths] if isinstance(paths, str) else list(paths or [])
+    files = [file for path in listed for file in _expanded(path, key, layout, suffixes)]
+    seen: set[Location] = set()
+    for file in files:
+        if file.place in seen:
+            raise DataError(f"{key}: {file.place} is named twice; name every file once")
+        seen.add(file.place)
+    return files
+
+
+def _expanded(path: str, key: str, layout: str, suffixes: Sequence[str]) -> Iterator[DataFile]:
+    base, pattern = _glob_base(path)
+    if not base.exists():
+        raise DataError(f"{key}: there is no file or folder {base}")
+    if base.is_file() and not pattern:
+        yield DataFile(base, base.name)
+        return
+    flat = layout == "flat" and not pattern
+    below = {child.name: child for child in base.children()} if flat else _files_below(base)
+    names = [name for name in below if name.lower().endswith(tuple(suffixes)) and _matches(name, pattern)]
+    if not names:
+        what = f"no file matches {path}" if pattern else f"the folder {base} holds no {suffixes[0]} file"
+        raise DataError(f"{key}: {what}")
+    if not pattern and len(names) < len(below):
+        first = next(name for name in below if name not in names)
+        logger.info("%s: %d other files are not read, such as %s", key, len(below) - len(names), below[first])
+    for name in names:
+        yield DataFile(below[name], name, None if pattern else _split_of(name), in_folder=not pattern)
+
+
+def _files_below(folder: Location) -> dict[str, Location]:
+    """Return the files in a folder and its subfolders by relative path, in the order of folders and names.
+
+    Names that begin with `_` or a dot are left out with all below them: programs put their own files there.
+    """
+    names = _local_files(Path(folder.address)) if folder.is_local else folder.files()
+    paths = sorted(name.split("/") for name in names)
+    return {"/".join(path): folder / "/".join(path) for path in paths if not any(part[:1] in "_." for part in path)}
+
+
+def _local_files(folder: Path, relative: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the relative paths of files; links are followed, and one that leads back up is a StorageError."""
+    real = os.path.realpath(folder)
+    if real in above:
+        raise StorageError(f"{folder} is a link to a folder above it; remove the link, or name the files")
+    try:
+        with os.scandir(folder) as found:
+            entries = [(entry.name, entry.is_dir()) for entry in found if entry.name[0] not in "_."]
+    except OSError as error:
+        raise StorageError(f"{folder} cannot be listed: {error.strerror}") from error
+    for name, is_folder in entries:
+        if is_folder:
+            yield from _local_files(folder / name, f"{relative}{name}/", above | {real})
+        else:
+            yield f"{relative}{name}"
+
+
+def _glob_base(path: str) -> tuple[Location, list[str]]:
+    """Return where a path begins and, where it is a glob, the pattern of what follows, one part per folder."""
+    place = Location.of(path)
+    base, mark, options = place.address.partition("?") if not place.is_local else (place.address, "", "")
+    if not re.search(r"[*?[]", base) or place.exists():
+        return place, []
+    parts = base.split("/")
+    first = next(number for number, part in enumerate(parts) if re.search(r"[*?[]", part))
+    return Location(("/".join(parts[:first]) or "/") + mark + options), parts[first:]
+
+
+def _matches(name: str, pattern: list[str]) -> bool:
+    """Return whether a file matches a pattern, or lies below a folder that does."""
+    parts = name.split("/")
+    return not pattern or any(_fits(parts[:count], pattern) for count in range(1, len(parts) + 1))
+
+
+def _fits(parts: list[str], pattern: list[str]) -> bool:
+    if not pattern:
+        return not parts
+    if pattern[0] == "**":
+        return any(_fits(parts[count:], pattern[1:]) for count in range(len(parts) + 1))
+    return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _split_of(name: str) -> str | None:
+    """Return the split that a file's name tells or, where that tells none, the folder nearest to it."""
+    for part in reversed(name.split("/")):
+        # Of folders such as `label=train`, only `split=train` tells a split.
+        words = set() if "=" in part and not part.startswith("split=") else set(re.split(r"[^a-z]+", part.lower()))
+        splits = [split for split, known in SPLIT_WORDS.items() if words & known]
+        if len(splits) == 1:
+            return splits[0]
+    return None
+
+
+def _of_split(files: list[DataFile], key: str, wanted: Sequence[str]) -> list[DataFile]:
+    """Return the files of the first split in `wanted` that there is; all where names do not tell several splits."""
+    looked_at = [file for file in files if file.in_folder]
+    splits = {file.split for file in looked_at}
+    if len(splits) < 2 or not splits & {"test", "validation"}:
+        return files
+    advice = "name the files or use a glob, or set data.layout to flat to read all in the folder as they are"
+    unclear = next((file for file in looked_at if file.split is None), None)
+    if unclear is not None:
+        named = next(file for file in looked_at if file.split is not None)
+        raise DataError(f"{key}: {named.place} is of the split {named.split}, {unclear.place} of none; {advice}")
+    split = next((name for name in wanted if name in splits), None)
+    if split is None:
+        raise DataError(f"{key}: it has files of the splits {' and '.join(sorted(map(str, splits)))} only; {advice}")
+    return [file for file in files if not file.in_folder or file.split == split]

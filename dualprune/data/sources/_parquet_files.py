@@ -1,0 +1,134 @@
+"""The Parquet files of one split as one table: one schema, read by row groups or by columns, in a fixed order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dualprune.core.storage import Location
+from dualprune.core.tables import conform, is_lossless, unified
+from dualprune.data.files import DataFile
+from dualprune.errors import DataError, UserError
+
+BATCH_ROWS = 1 << 17
+
+
+class ParquetFiles:
+    """Parquet files, their footers and the schema that holds the rows of all. It is pickled without open files.
+
+    Columns are matched by name, and folders such as `year=2024` are columns. `label_column` may hold numbers in one
+    file and texts in another.
+    """
+
+    def __init__(self, files: Sequence[DataFile], label_column: str) -> None:
+        self.files = list(files)
+        with ThreadPoolExecutor(16) as pool:
+            footers = list(pool.map(_footer, [file.place for file in self.files]))
+        self.metadata = {file.place: metadata for file, (_, metadata) in zip(self.files, footers, strict=True)}
+        kinds = _partition_types(self.files)
+        # What each file holds, with the columns of its folders.
+        self.schemas = {
+            file.place: _with_partition(schema, file, kinds)
+            for file, (schema, _) in zip(self.files, footers, strict=True)
+        }
+        self.schema = unified([(str(place), schema) for place, schema in self.schemas.items()], by_name=label_column)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all files together."""
+        return sum(metadata.num_rows for metadata in self.metadata.values())
+
+    def read_group(self, number: int, group: int, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return a row group of the file `number` with these or all columns, in the common schema."""
+        file = self.files[number]
+        with _damage(file.place), file.place.open_input() as stream:
+            parquet = pq.ParquetFile(stream)
+            table = parquet.read_row_group(group, columns=self._stored(parquet, columns))
+            return self._conform(table, parquet.metadata.row_group(group).num_rows, file, columns)
+
+    def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """Yield all rows with these columns, in the common schema."""
+        for file in self.files:
+            with _damage(file.place), file.place.open_input() as stream:
+                parquet = pq.ParquetFile(stream)
+                stored = self._stored(parquet, columns)
+                if not stored:
+                    yield self._conform(pa.table({}), parquet.metadata.num_rows, file, columns)
+                    continue
+                for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=stored):
+                    yield self._conform(pa.Table.from_batches([batch]), batch.num_rows, file, columns)
+
+    def check_values(self) -> None:
+        """Read the columns whose values may not fit into the common type; a DataError names what does not."""
+        for number, file in enumerate(self.files):
+            held = self.schemas[file.place]
+            doubtful = [f.name for f in held if not is_lossless(f.type, self.schema.field(f.name).type)]
+            if doubtful:
+                for group in range(self.metadata[file.place].num_row_groups):
+                    self.read_group(number, group, doubtful)
+
+    def _stored(self, parquet: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
+        names = parquet.schema_arrow.names
+        return [name for name in (self.schema.names if columns is None else columns) if name in names]
+
+    def _conform(self, table: pa.Table, num_rows: int, file: DataFile, columns: Sequence[str] | None) -> pa.Table:
+        wanted = self.schema if columns is None else pa.schema([self.schema.field(name) for name in columns])
+        folders = {name: value for name, value in file.partition.items() if name not in table.column_names}
+        added = {
+            name: pa.repeat(pa.scalar(value, pa.string()), num_rows).cast(self.schemas[file.place].field(name).type)
+            for name, value in folders.items()
+            if name in wanted.names
+        }
+        if added or not table.num_columns:
+            held = {name: table[name] for name in table.column_names} | added
+            # A table without columns would not know its rows.
+            table = pa.table(held or {field.name: pa.nulls(num_rows, field.type) for field in wanted})
+        return conform(table, wanted, str(file.place))
+
+
+def _footer(file: Location) -> tuple[pa.Schema, pq.FileMetaData]:
+    try:
+        with file.open_input() as stream:
+            parquet = pq.ParquetFile(stream)
+            schema, metadata = parquet.schema_arrow, parquet.metadata
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file} is not a readable Parquet file: {error}") from None
+    twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
+    if twice is not None:
+        raise DataError(f"{file} has several columns called {twice!r}; name them differently")
+    return schema, metadata
+
+
+@contextmanager
+def _damage(file: Location) -> Iterator[None]:
+    """Turn what reading a file's pages reports into a DataError that names the file."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"{file} is damaged, or has changed while it was read: {error}") from None
+
+
+def _partition_types(files: Sequence[DataFile]) -> dict[str, pa.DataType]:
+    """Return the types of the columns that folders hold: int64 where all are whole numbers as they are printed."""
+    values: dict[str, list[str]] = {}
+    for file in files:
+        for name, value in file.partition.items():
+            values.setdefault(name, []).extend([] if value is None else [value])
+    return {name: pa.int64() if found and all(map(_is_whole, found)) else pa.string() for name, found in values.items()}
+
+
+def _is_whole(text: str) -> bool:
+    return text.lstrip("-").isdecimal() and len(text) < 19 and str(int(text)) == text
+
+
+def _with_partition(schema: pa.Schema, file: DataFile, kinds: dict[str, pa.DataType]) -> pa.Schema:
+    for name in file.partition:
+        if name not in schema.names:
+            schema = schema.append(pa.field(name, kinds[name]))
+    return schema
