@@ -103,10 +103,10 @@ class Config(Section):
     def _recipe_fits(self) -> Config:
         if self.train.min_lr > self.train.lr:
             raise ValueError(f"train.min_lr: {self.train.min_lr:g} is above train.lr = {self.train.lr:g}")
-        if self.evaluate.steps is not None and self.evaluate.budget != "steps":
+        if self.evaluate.steps is not None and "steps" not in self.evaluate.budget:
             raise ValueError(
                 f"evaluate.steps: {self.evaluate.steps} is a number of steps, but evaluate.budget is "
-                f"{self.evaluate.budget}; set evaluate.budget to steps, or leave evaluate.steps out"
+                f"{', '.join(self.evaluate.budget)}; set evaluate.budget to steps, or leave evaluate.steps out"
             )
         return self
 

@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
+from dualprune.core.budgets import former_space, has_former_budget
 from dualprune.core.config import Config
 from dualprune.core.families import FAMILIES
 from dualprune.core.flat_keys import chosen, option_paths, put, translate, translate_stored
@@ -110,6 +111,9 @@ def _stored_values(place: Location) -> dict[str, Any]:
     values = _parse_yaml(content, str(place))
     if not values:
         raise ConfigError(f"{place} is damaged: it is empty; restore it from a copy, or give the configuration again")
+    evaluate, tune = values.get("evaluate"), values.get("tune")
+    if isinstance(evaluate, dict) and has_former_budget(evaluate) and isinstance(tune, dict):
+        values["tune"] = {**tune, "space": former_space(tune.get("space") or {})}
     for section, own in values.items():
         if isinstance(own, dict):
             values[section] = translate_stored(section, own)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from dualprune.core.budgets import BOTH, upgraded_evaluate
 from dualprune.core.families import FAMILIES, RENAMED
 from dualprune.core.plugins import plugin_class
 from dualprune.core.registry import nearest
@@ -55,6 +56,10 @@ def option_paths(key: str, names: Sequence[str]) -> list[str]:
 def translate(values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the nested values that a person wrote with every flat key in its new place; errors as `option_paths`."""
     result = {section: dict(value) if isinstance(value, Mapping) else value for section, value in values.items()}
+    evaluate = result.get("evaluate")
+    if isinstance(evaluate, dict) and evaluate.get("budget") == "both":
+        logger.warning("config.evaluate.budget: both is [%s] now", ", ".join(BOTH))
+        evaluate["budget"] = list(BOTH)
     for section, family in FAMILIES.items():
         own = result.get(section)
         if not isinstance(own, dict):
@@ -73,6 +78,8 @@ def translate_stored(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a section's values as an older version stored them with every flat key in its new place."""
     if section == "tune":
         return {**values, "space": {_stored_key(key): domain for key, domain in values.get("space", {}).items()}}
+    if section == "evaluate":
+        return upgraded_evaluate(values)
     family = FAMILIES.get(section)
     if family is None:
         return dict(values)

@@ -41,6 +41,7 @@ def section_identity(name: str, values: Mapping[str, Any], exclude: Collection[s
 
     Only the options of the chosen plug-ins count. Keys in `exclude` do not.
     """
+    from dualprune.core.budgets import budget_identity
     from dualprune.core.config import Config
     from dualprune.core.families import FAMILIES
     from dualprune.core.flat_keys import chosen
@@ -49,6 +50,8 @@ def section_identity(name: str, values: Mapping[str, Any], exclude: Collection[s
     assert isinstance(model, type)
     assert issubclass(model, Section), f"{name} is a section of the configuration"
     kept = {key: value for key, value in values.items() if key not in exclude and key != "options"}
+    if name == "evaluate" and "budget" in kept:
+        kept["budget"] = budget_identity(kept["budget"])
     changed = differences(model, kept)
     stored = values.get("options") or {}
     if name in FAMILIES and FAMILIES[name].by_name:

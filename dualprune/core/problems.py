@@ -41,6 +41,8 @@ def _describe(problem: Any, model: type[BaseModel], root: str) -> tuple[str, str
         return (message, "") if message.startswith(f"{root}.") else (name, f".{message}")
     if kind == "literal_error":
         return name, f": {value!r} is not one of {problem['ctx']['expected']}"
+    if kind == "too_short" and not value:
+        return name, f": {value!r} is empty"
     message = problem["msg"].removeprefix("Input should be ").removeprefix("Input should ")
     return name, f": {value!r} should be {message}"
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, field_validator
+from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
 
 from dualprune.core.baseline import BASELINES
+from dualprune.core.budgets import Budget, as_budgets
 from dualprune.core.section import Section
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -266,10 +267,14 @@ class EvaluateConfig(Section):
     seeds: PositiveInt = Field(3, description="Trainings per subset, each with a seed of its own.")
     epochs: PositiveInt | None = Field(None, description="Epochs of each training; null: `train.epochs`.")
     steps: PositiveInt | None = Field(
-        None, description="Steps of each training, including the full set's, at any ratio; needs `budget: steps`."
+        None,
+        description="Optimizer steps of each training, including the full set's, at any ratio; needs `budget: steps`.",
     )
-    budget: Literal["epochs", "steps", "both"] = Field(
-        "epochs", description="Train each subset for as many epochs as the full set, for as many steps, or both."
+    budget: Annotated[list[Budget], BeforeValidator(as_budgets, json_schema_input_type=Budget | list[Budget])] = Field(
+        ["epochs"],
+        min_length=1,
+        description="What each subset's training has in common with the full set's: as many `epochs` of its own, as "
+        "many `samples` seen, or as many optimizer `steps`; or a list of these.",
     )
     batch_size: PositiveInt | Literal["paper"] | None = Field(
         None, description="null: `train.batch_size`; paper: half of it from ratio 0.8, a quarter from 0.9."

@@ -29,10 +29,12 @@ class StepObserver(Protocol):
 
 @dataclass(frozen=True)
 class EpochResult:
-    """Means over the samples of an epoch in the training pass, not weighted."""
+    """Means over the samples of an epoch in the training pass, not weighted; the numbers of samples and of steps."""
 
     loss: float
     accuracy: float
+    num_samples: int
+    num_steps: int
 
 
 class Trainer:
@@ -83,6 +85,7 @@ class Trainer:
         num_ranks = collectives.world_size() if isinstance(self.model, nn.parallel.DistributedDataParallel) else 1
         totals = torch.zeros(3, device=self.device, dtype=torch.float64)
         first, epoch_steps = self.step, self.epoch_steps or plan.num_steps
+        num_steps = 0
         for number, batch in enumerate(loader.epoch(epoch, plan)):
             step = first + number * epoch_steps / plan.num_steps
             if step >= self.total_steps:
@@ -107,10 +110,12 @@ class Trainer:
                 if observe is not None:
                     observe(batch.positions, Forward(logits=logits, targets=batch.targets))
             self.step = first + (number + 1) * epoch_steps // plan.num_steps
+            num_steps = number + 1
         if num_ranks > 1:
             collectives.all_sum(totals)
         loss, right_count, count = totals.tolist()
-        return EpochResult(loss=loss / max(count, 1), accuracy=right_count / max(count, 1))
+        seen = max(count, 1)
+        return EpochResult(loss / seen, right_count / seen, num_samples=int(count), num_steps=num_steps)
 
     @torch.no_grad()
     def forward(self, batches: Iterable[Batch], observe: StepObserver) -> None:

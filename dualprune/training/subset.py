@@ -36,8 +36,22 @@ def batch_size_for(config: Config, ratio: float) -> int:
 
 
 def num_epochs(config: Config) -> int:
-    """Return the epochs of a training on the full set; with equal steps, a smaller set takes more."""
+    """Return the epochs of a training on the full set; with equal samples or steps, a smaller set takes more."""
     return config.evaluate.epochs or config.train.epochs
+
+
+def num_steps(config: Config, budget: str, size: int, full_size: int, ratio: float) -> int:
+    """Return the steps of a training on `size` of `full_size` samples, pruned at `ratio`.
+
+    epochs: as many passes over the subset as the full set takes over itself. samples: at least as many samples, in the
+    fewest steps. steps: `evaluate.steps`, or as many as the full set takes, whose batch may be larger.
+    """
+    epochs, batch_size = num_epochs(config), batch_size_for(config, ratio)
+    if budget == "steps":
+        return config.evaluate.steps or epochs * -(-full_size // batch_size_for(config, 0.0))
+    # The last step of each pass may be short.
+    passes, rest = divmod(epochs * full_size, size) if budget == "samples" else (epochs, 0)
+    return passes * -(-size // batch_size) + -(-rest // batch_size)
 
 
 class ScratchTraining:
@@ -51,7 +65,7 @@ class ScratchTraining:
         positions: int64 [k], the samples of the training split to train on; None for all.
         ratio: the pruning ratio, on which the batch size may depend.
         seed: of weights, batches and augmentation.
-        budget: "epochs", or "steps": `evaluate.steps`, or as many as the full set would take.
+        budget: what the training has in common with the full set's, see `num_steps`.
         full_size: samples of the full set.
         ranks: this rank, and how many there are.
         wrap: makes the model one of several ranks, such as `ray.train.torch.prepare_model`; None: this rank is alone.
@@ -95,10 +109,8 @@ class ScratchTraining:
         curriculum = make_curriculum(config.train.curriculum, known, config.record.max_state_bytes)
         self._plans = Plans(arrangement, batch_size, subset=choice, curriculum=curriculum, ranks=ranks)
         self._loader = self._loader_of(split, seed)
-        num_steps = self._plans.whole.num_steps
-        steps = epochs * (-(-full_size // batch_size) if budget == "steps" else num_steps)
-        if budget == "steps" and config.evaluate.steps is not None:
-            steps = config.evaluate.steps
+        whole = self._plans.whole
+        steps = num_steps(config, budget, whole.num_samples, full_size, ratio)
         torch.manual_seed(seed)
         model = make_model(config.model).build(facts.num_classes, facts.shape).to(device)
         if device.type == "cuda":
@@ -108,11 +120,14 @@ class ScratchTraining:
             config.train,
             steps,
             device,
-            warmup_steps=config.train.warmup_epochs * num_steps,
-            epoch_steps=num_steps,
+            warmup_steps=config.train.warmup_epochs * whole.num_steps,
+            epoch_steps=whole.num_steps,
         )
+        # The length of the schedule; a curriculum that leaves samples out takes fewer steps.
         self.num_steps = steps
         self.epoch = 0
+        # What was trained so far.
+        self.steps, self.visits = 0, 0
         self.seconds = time.monotonic() - started
 
     @property
@@ -129,7 +144,9 @@ class ScratchTraining:
         """Train one epoch of the subset, or the remaining steps if they are fewer."""
         started = time.monotonic()
         plan = self._plans.of_epoch(self.epoch)
-        self._trainer.train_epoch(self._loader, self.epoch, plan, self._plans.observe)
+        trained = self._trainer.train_epoch(self._loader, self.epoch, plan, self._plans.observe)
+        self.steps += trained.num_steps
+        self.visits += trained.num_samples
         self._plans.end_epoch(plan, self._trainer, self._loader)
         self.epoch += 1
         self.seconds += time.monotonic() - started

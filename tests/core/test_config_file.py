@@ -52,6 +52,8 @@ def test_dump_and_load_again_is_the_same(tmp_path) -> None:
         ("score.epochs=31", r"config\.score\.epochs: 31 is more than record\.epochs = 30"),
         ("train.min_lr=0.2", r"config\.train\.min_lr: 0\.2 is above train\.lr = 0\.1"),
         ("evaluate.steps=10", r"config\.evaluate\.steps: 10 is a number of steps, but evaluate\.budget is epochs; set"),
+        ("evaluate.budget=step", r"config\.evaluate\.budget\.0: 'step' is not one of 'epochs', 'samples' or 'steps'"),
+        ("evaluate.budget=[]", r"config\.evaluate\.budget: \[\] is empty"),
         ("train.lr=-1", r"config\.train\.lr: -1 should be greater than 0"),
         ("train.schedule=step", r"config\.train\.schedule: 'step' is not one of 'cosine' or 'constant'"),
         ("data.on_error=ignore", r"config\.data\.on_error: 'ignore' is not one of 'raise' or 'skip'"),

@@ -153,22 +153,23 @@ def test_digits_with_evaluation(tmp_path: Path, ray_cluster: None) -> None:
         "train": {"epochs": 8, "batch_size": 64, "lr": 0.05, "augment": "none"},
         "record": {"epochs": 6},
         "score": {"window": 3},
-        "evaluate": {"enabled": True, "seeds": 2, "epochs": 3, "budget": "both"},
+        "evaluate": {"enabled": True, "seeds": 2, "epochs": 3, "budget": ["epochs", "samples", "steps"]},
     }
     result = dualprune.prune(config, tmp_path / "run")
     assert result.evaluation is not None
     rows = {(row["subset"], row["budget"]): row for row in result.evaluation["summary"]}
-    both = ("epochs", "steps")
-    assert set(rows) == {("full", "epochs"), *(("random", b) for b in both), *(("beta-0.7", b) for b in both)}
+    budgets = ("epochs", "samples", "steps")
+    assert set(rows) == {("full", "epochs"), *((name, b) for name in ("random", "beta-0.7") for b in budgets)}
     assert rows["full", "epochs"]["accuracy"] > 0.5
-    assert {rows[name, b]["kept"] for name in ("random", "beta-0.7") for b in both} == {431}
+    assert {rows[name, b]["kept"] for name in ("random", "beta-0.7") for b in budgets} == {431}
     assert {row["seeds"] for row in rows.values()} == {2}
     assert all(row["accuracy_std"] is not None for row in rows.values())
     trainings = result.evaluation["trainings"]
-    assert len(trainings) == 10
-    # 1 438 samples are 23 steps of 64, 431 are 7.
+    assert len(trainings) == 14
+    # 1 438 samples are 23 steps of 64, 431 are 7. Three times 1 438 are ten passes over 431 and a step.
+    expected = {"full": (69, 4314), "epochs": (21, 1293), "samples": (71, 4374), "steps": (69, 4263)}
     for training in trainings:
-        expected = 3 * 7 if training["subset"] != "full" and training["budget"] == "epochs" else 3 * 23
-        assert training["steps"] == expected
+        budget = "full" if training["subset"] == "full" else training["budget"]
+        assert (training["steps"], training["visits"]) == expected[budget]
     for subset in ("random", "beta-0.7"):
         assert rows[subset, "steps"]["accuracy"] > rows[subset, "epochs"]["accuracy"]

@@ -10,7 +10,7 @@ from dualprune.core.config_file import make_config
 from dualprune.data.facts import DataFacts
 from dualprune.data.resident import ResidentSplit
 from dualprune.errors import DataError
-from dualprune.training.subset import ScratchTraining
+from dualprune.training.subset import ScratchTraining, num_steps
 
 CPU = torch.device("cpu")
 NUM = 90
@@ -52,11 +52,45 @@ def test_it_learns_and_is_tested_on_what_is_asked_for() -> None:
     assert np.mean(right) == training.accuracy(split, np.arange(5))
 
 
-@pytest.mark.parametrize(("budget", "steps", "epochs"), [("epochs", 12, 6), ("steps", 36, 18)])
-def test_a_subset_takes_its_own_steps_or_the_full_sets(budget: str, steps: int, epochs: int) -> None:
-    training = scratch(np.arange(20), budget)
+@pytest.mark.parametrize(
+    ("budget", "steps", "visits"),
+    [
+        # A pass over 20 samples takes two steps, of 16 and 4. The full set's 6 passes see 540 samples in 36 steps.
+        ("epochs", 12, 6 * 20),
+        ("samples", 54, 27 * 20),
+        ("steps", 36, 18 * 20),
+    ],
+)
+def test_a_subset_has_as_many_epochs_samples_or_steps_as_the_full_set(budget: str, steps: int, visits: int) -> None:
+    training = scratch(np.arange(100, 120) % NUM, budget)
     training.train()
-    assert (training.num_steps, training.epoch) == (steps, epochs)
+    assert (training.num_steps, training.steps, training.visits) == (steps, steps, visits)
+
+
+def test_images_that_cannot_be_decoded_are_no_visits() -> None:
+    training = scratch(None)
+    training.train()
+    assert (training.steps, training.visits) == (36, 6 * (NUM - 1))
+
+
+@pytest.mark.parametrize(
+    ("budget", "steps", "expected"),
+    # Of 1,000: 200 at batch 64, and 100 at batch 32, since the paper's batches are smaller at high ratios.
+    [
+        ("epochs", None, {0.0: 80, 0.8: 40, 0.9: 40}),
+        # Ten epochs of 1,000 are 50 passes over 200 samples, and 100 passes over 100.
+        ("samples", None, {0.0: 80, 0.8: 200, 0.9: 400}),
+        ("steps", None, {0.0: 80, 0.8: 80, 0.9: 80}),
+        ("steps", 300, {0.0: 300, 0.8: 300, 0.9: 300}),
+    ],
+)
+def test_steps_are_optimizer_steps_whatever_the_batch(
+    budget: str, steps: int | None, expected: dict[float, int]
+) -> None:
+    evaluate = {"epochs": 10, "batch_size": "paper", "budget": budget, "steps": steps}
+    config = make_config({"evaluate": evaluate})
+    sizes = {0.0: 1000, 0.8: 200, 0.9: 100}
+    assert {ratio: num_steps(config, budget, size, 1000, ratio) for ratio, size in sizes.items()} == expected
 
 
 def test_a_seed_trains_the_same_model() -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dualprune.stages.record.decode import ResidentData
 
 Positions = NDArray[np.int64]
-# The result of a job: subset, ratio, kept, budget, seed, accuracy, seconds, steps.
+# The result of a job: subset, ratio, kept, budget, seed, accuracy, seconds, optimizer steps, visits (samples seen).
 Row = dict[str, Any]
 
 
@@ -77,7 +77,7 @@ class Job:
         config: the recipe: its `model`, `train` and `evaluate` (`epochs`, `batch_size`) count.
         ratio: the pruning ratio; None where it follows from how many samples are kept.
         seed: added to `train.seed`.
-        budget: "epochs", or "steps" for as many steps as the full set takes.
+        budget: what it has in common with the full set's training, one of `dualprune.core.budgets.BUDGETS`.
     """
 
     subset: str
@@ -94,7 +94,7 @@ class Job:
     @property
     def work(self) -> float:
         """The approximate training time, as a share of a training on the full set."""
-        return 1.0 if self.budget == "steps" else 1.0 - (self.ratio or 0.0)
+        return 1.0 - (self.ratio or 0.0) if self.budget == "epochs" else 1.0
 
 
 @dataclass(frozen=True)

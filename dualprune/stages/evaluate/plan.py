@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
@@ -12,6 +14,7 @@ from dualprune.errors import RunError
 from dualprune.stages.evaluate.jobs import AllSamples, Job, KeptSamples, RandomSamples, Samples
 from dualprune.stages.select.facts import selection_facts
 
+logger = logging.getLogger(__name__)
 FULL, RANDOM = "full", "random"
 
 
@@ -50,39 +53,57 @@ def plan_trainings(
     `fingerprints` are those of the selections. A RunError where there is nothing to train.
     """
     evaluate = config.evaluate
-    recipe = {
-        "model": config.identity("model"),
-        "train": config.identity("train"),
-        **config.batches_identity(),
-        "evaluate": [evaluate.epochs, evaluate.batch_size, *([] if evaluate.steps is None else [evaluate.steps])],
-    }
-    budgets = ["epochs", "steps"] if evaluate.budget == "both" else [evaluate.budget]
     index = run.require("index", "record")
-    whole = fingerprint([index["fingerprint"], recipe])
     subsets: list[tuple[str, float, int, str, str]] = []
     for name, drawn in zip(names, fingerprints, strict=True):
         facts = selection_facts(run, name)
-        subsets.append((name, facts["ratio"], facts["num_kept"], fingerprint([drawn, recipe]), name))
+        subsets.append((name, facts["ratio"], facts["num_kept"], drawn, name))
     if evaluate.random:
         sizes = dict.fromkeys((ratio, kept) for _, ratio, kept, _, _ in subsets)
-        subsets = [(RANDOM, ratio, kept, whole, "") for ratio, kept in sizes] + subsets
-    trainings = [
-        Training(subset, ratio, kept, seed, budget, drawn, selection)
-        for subset, ratio, kept, drawn, selection in subsets
-        for budget in budgets
-        for seed in range(evaluate.seeds)
-    ]
+        subsets = [(RANDOM, ratio, kept, index["fingerprint"], "") for ratio, kept in sizes] + subsets
+    rows: list[tuple[str, float, int, str, str, str]]
+    rows = [(*subset, budget) for subset in subsets for budget in evaluate.budget]
     if evaluate.full:
         total = index["summary"]["samples"]
-        full_budget = "epochs" if evaluate.steps is None else "steps"
-        trainings = [
-            # With as many steps or epochs as itself, the full set is the same training; only a fixed number differs.
-            *(Training(FULL, 0.0, total, seed, full_budget, whole, "") for seed in range(evaluate.seeds)),
-            *trainings,
-        ]
+        rows = [(FULL, 0.0, total, index["fingerprint"], "", budget) for budget in _full_budgets(config)] + rows
+    trainings = [
+        Training(subset, ratio, kept, seed, budget, fingerprint([drawn, _recipe(config, budget)]), selection)
+        for subset, ratio, kept, drawn, selection, budget in rows
+        for seed in range(evaluate.seeds)
+    ]
     if not trainings:
         raise RunError(
             "there is nothing to evaluate: no selection, and evaluate.full and evaluate.random are off; name "
             "selections in evaluate.selections, or turn one of these on"
         )
     return trainings
+
+
+def tell_of_steps(config: Config) -> None:
+    """Log what the budget `steps` means: older versions meant samples by it."""
+    evaluate = config.evaluate
+    if "steps" in evaluate.budget and evaluate.steps is None:
+        logger.info(
+            "evaluate.budget: with `steps` each subset takes as many optimizer steps as the full set; the equal number "
+            "of samples that older versions called so is `samples`"
+        )
+
+
+def _full_budgets(config: Config) -> list[str]:
+    """Return the budgets of the full set: with as much of anything as itself it is the same training, called epochs."""
+    own = [] if config.evaluate.steps is None else ["steps"]
+    return own if config.evaluate.budget == own else ["epochs", *own]
+
+
+def _recipe(config: Config, budget: str) -> dict[str, Any]:
+    evaluate = config.evaluate
+    steps: list[Any] = []
+    if budget == "steps":
+        # A budget called "steps" alone stands in files of older versions, which meant samples.
+        steps = ["optimizer"] if evaluate.steps is None else [evaluate.steps]
+    return {
+        "model": config.identity("model"),
+        "train": config.identity("train"),
+        **config.batches_identity(),
+        "evaluate": [evaluate.epochs, evaluate.batch_size, *steps],
+    }

@@ -11,7 +11,7 @@ from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.stages.evaluate.jobs import Row, TrainingContext
-from dualprune.stages.evaluate.plan import FULL, Training, plan_trainings
+from dualprune.stages.evaluate.plan import FULL, Training, plan_trainings, tell_of_steps
 from dualprune.stages.evaluate.pool import TrainingPool
 from dualprune.stages.evaluate.together import train_together
 from dualprune.stages.inputs import selection_inputs
@@ -40,6 +40,7 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
             return stored
         if force:
             (run.root / "evaluation").delete()
+        tell_of_steps(config)
         trainings = plan_trainings(run, config, names, inputs)
         num_missing = sum(not training.file(run).exists() for training in trainings)
         rows = _train(run, config, trainings)

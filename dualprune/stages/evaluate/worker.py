@@ -80,5 +80,6 @@ class Worker:
             "seed": job.seed,
             "accuracy": accuracy,
             "seconds": training.scratch.seconds,
-            "steps": training.scratch.num_steps,
+            "steps": training.scratch.steps,
+            "visits": training.scratch.visits,
         }

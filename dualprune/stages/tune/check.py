@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from dualprune.core.budgets import budget_identity
 from dualprune.core.config import Config
 from dualprune.core.storage import Location, fingerprint
 from dualprune.selection.sampler import SAMPLERS
@@ -42,7 +43,10 @@ def file_of(job: Job, folder: Location) -> Location:
     parts: list[Any] = [
         config.identity("model"),
         {**config.identity("train"), **config.batches_identity()},
-        config.evaluate.model_dump(mode="json", include={"epochs", "batch_size", "budget", "steps"}),
+        {
+            **config.evaluate.model_dump(mode="json", include={"epochs", "batch_size", "steps"}),
+            "budget": budget_identity(config.evaluate.budget),
+        },
     ]
     kind = job.subset if job.subset in (FULL, RANDOM) else SELECTED
     if kind == RANDOM:
@@ -53,9 +57,9 @@ def file_of(job: Job, folder: Location) -> Location:
 
 
 def _full(config: Config, seed: int) -> Job:
-    return Job(FULL, AllSamples(), config, 0.0, seed, config.evaluate.budget)
+    return Job(FULL, AllSamples(), config, 0.0, seed, config.evaluate.budget[0])
 
 
 def _random(config: Config, ratio: float, seed: int) -> Job:
     samples = RandomSamples(ratio, config.select.seed + seed)
-    return Job(RANDOM, samples, config, ratio, seed, config.evaluate.budget)
+    return Job(RANDOM, samples, config, ratio, seed, config.evaluate.budget[0])

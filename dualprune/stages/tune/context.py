@@ -34,7 +34,7 @@ class SweepContext:
         # A sampler without a ratio decides itself how many samples it keeps.
         ratio = config.select.ratios[0] if SAMPLERS[config.select.method].has_ratio else None
         samples = DrawnSamples(config, seed, self.scores, self.classes)
-        return Job(subset, samples, config, ratio, seed, config.evaluate.budget)
+        return Job(subset, samples, config, ratio, seed, config.evaluate.budget[0])
 
 
 @dataclass(frozen=True)

@@ -28,8 +28,11 @@ def check_settings(whole: Config, space: Space) -> None:
     """Raise a ConfigError for settings that do not go together, or that trials cannot follow."""
     config = whole.tune
     _check_select(whole, space)
-    if whole.evaluate.budget == "both":
-        raise ConfigError("config.evaluate.budget: both; a trial trains once, so set it to epochs or steps")
+    if len(whole.evaluate.budget) > 1:
+        raise ConfigError(
+            f"config.evaluate.budget: [{', '.join(whole.evaluate.budget)}]; a trial trains once, so set it to one of "
+            "these"
+        )
     if config.objective != ACCURACY:
         if config.scheduler != "none":
             raise ConfigError(

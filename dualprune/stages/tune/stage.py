@@ -13,6 +13,7 @@ from dualprune.core.run import RunDirectory
 from dualprune.core.sections import EvaluateConfig
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import RunError
+from dualprune.stages.evaluate.plan import tell_of_steps
 from dualprune.stages.record.stage import run_record
 from dualprune.stages.tune import search
 from dualprune.stages.tune.loggers import check_loggers
@@ -65,6 +66,7 @@ def run_tune(
         if stage.done:
             stored: dict[str, Any] = place.read_record()
             return stored
+        tell_of_steps(config)
         budget_s = time_budget_s if time_budget_s is not None else config.tune.time_budget_s
         summary = Sweep(run, config, space, store.index, log).run(wanted, budget_s)
         place.write_json(summary)

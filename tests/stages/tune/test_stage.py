@@ -120,7 +120,7 @@ def test_median_stopping_on_an_object_store(make_sweep: MakeSweep, s3: str) -> N
         ({"select": {"ratio": [0.3, 0.5]}}, r"config.select.ratio: \[0.3, 0.5\] are several"),
         ({"select": {"deduplicate": True}}, "config.select.deduplicate: a sweep does not support it"),
         ({"select": {"balance": {"by": "place", "quota": "equal"}}}, "balances by label alone"),
-        ({"evaluate": {"budget": "both"}}, "set it to epochs or steps"),
+        ({"evaluate": {"budget": "both"}}, r"budget: \[epochs, samples\]; a trial trains once, so set it to one"),
         ({"tune": {"scheduler": "median", "grace_epochs": 2}}, "grace_epochs: 2 leaves nothing to stop in .* 2 epochs"),
         ({"tune": {"search": "grid"}}, "a grid search cannot go through"),
     ],
