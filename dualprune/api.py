@@ -194,7 +194,7 @@ def as_config(config: Config | Mapping[str, Any] | str | os.PathLike[str]) -> Co
     """Return the checked configuration of a `Config`, nested plain values, or the path of a YAML file."""
     if isinstance(config, Config):
         return config
-    return make_config(config) if isinstance(config, Mapping) else load_config(config)
+    return load_config(config) if isinstance(config, str | os.PathLike) else make_config(config)
 
 
 def resolve(place: str, run: str | None = None, overrides: Sequence[str] = ()) -> tuple[RunDirectory, Config]:

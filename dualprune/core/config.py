@@ -90,6 +90,10 @@ class Config(Section):
                 f"name: {select.name!r} cannot name {len(select.ratios)} selections; leave it out, and each is named "
                 "after its ratio"
             )
+        names = [f"{ratio:g}" for ratio in select.ratios]
+        for ratio, name in zip(select.ratios, names, strict=True):
+            if names.count(name) > 1:
+                raise ValueError(f"ratio: {ratio!r} is there twice, or rounds to the same name ({name}); keep one")
         return select
 
     @model_validator(mode="after")
@@ -101,6 +105,12 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _recipe_fits(self) -> Config:
+        curriculum = self.train.curriculum
+        if curriculum.name is None and curriculum.options:
+            raise ValueError(
+                f"train.curriculum.options: {dict(curriculum.options)!r} belong to no curriculum; set "
+                "train.curriculum.name, or leave them out"
+            )
         if self.train.min_lr > self.train.lr:
             raise ValueError(f"train.min_lr: {self.train.min_lr:g} is above train.lr = {self.train.lr:g}")
         if self.evaluate.steps is not None and "steps" not in self.evaluate.budget:

@@ -15,11 +15,11 @@ from dualprune.core.config import Config
 from dualprune.core.families import FAMILIES
 from dualprune.core.flat_keys import chosen, option_paths, put, translate, translate_stored
 from dualprune.core.identity import inner_section, with_baseline
-from dualprune.core.problems import messages
+from dualprune.core.problems import config_error
 from dualprune.core.section import Section
 from dualprune.core.storage import Location
 from dualprune.core.yaml_file import parse_yaml
-from dualprune.errors import ConfigError, MissingPluginError
+from dualprune.errors import ConfigError
 
 _STAMP = b"# checksum: "
 
@@ -71,12 +71,12 @@ def override_values(overrides: Sequence[str]) -> dict[str, Any]:
 
 def make_config(values: Mapping[str, Any]) -> Config:
     """Return the checked configuration of nested plain values."""
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"config: a {type(values).__name__}; expected nested values by section")
     try:
         return Config.model_validate(translate(values))
     except ValidationError as error:
-        missing = any(isinstance(found.get("ctx", {}).get("error"), MissingPluginError) for found in error.errors())
-        kind = MissingPluginError if missing else ConfigError
-        raise kind("\n".join(messages(error, Config))) from None
+        raise config_error(error, Config, "config") from None
 
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
@@ -157,8 +157,8 @@ def _parse_override(override: str) -> tuple[str, str, Any]:
     """Return an override with its key and value."""
     key, mark, text = override.partition("=")
     if not mark or not all(key.strip().split(".")):
-        raise ConfigError(f"--set {override}: expected section.key=value, such as select.ratio=0.7")
-    return override, key.strip(), parse_yaml(text, f"--set {override}", "the value")
+        raise ConfigError(f"override {override}: expected section.key=value, such as select.ratio=0.7")
+    return override, key.strip(), parse_yaml(text, f"override {override}", "the value")
 
 
 def _set(values: dict[str, Any], override: str, key: str, value: Any) -> None:
@@ -169,6 +169,6 @@ def _set(values: dict[str, Any], override: str, key: str, value: Any) -> None:
         if below is None:
             below = target[part] = {}
         if not isinstance(below, dict):
-            raise ConfigError(f"--set {override}: {part!r} is a value, not a section")
+            raise ConfigError(f"override {override}: {part!r} is a value, not a section")
         target = below
     target[last] = value

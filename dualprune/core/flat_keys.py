@@ -14,6 +14,7 @@ from typing import Any
 from dualprune.core.budgets import BOTH, upgraded_evaluate
 from dualprune.core.families import FAMILIES, RENAMED
 from dualprune.core.plugins import plugin_class
+from dualprune.core.problems import shown
 from dualprune.core.registry import nearest
 from dualprune.errors import ConfigError
 
@@ -27,7 +28,8 @@ def chosen(section: str, values: Mapping[str, Any]) -> list[str]:
     family = FAMILIES[section]
     default = getattr(Config.model_fields[section].default, family.chooser)
     found = values.get(family.chooser) or default
-    names = [str(name) for name in found] if isinstance(found, list | tuple) else [str(found)]
+    listed = found if isinstance(found, list | tuple) else [found]
+    names = [name if isinstance(name, str) else shown(name) for name in listed]
     return [RENAMED.get((family.kind, name), (name, {}))[0] for name in names]
 
 
@@ -77,7 +79,10 @@ def translate(values: Mapping[str, Any]) -> dict[str, Any]:
 def translate_stored(section: str, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return a section's values as an older version stored them with every flat key in its new place."""
     if section == "tune":
-        return {**values, "space": {_stored_key(key): domain for key, domain in values.get("space", {}).items()}}
+        space = values.get("space", {})
+        if not isinstance(space, Mapping):
+            return dict(values)
+        return {**values, "space": {_stored_key(str(key)): domain for key, domain in space.items()}}
     if section == "evaluate":
         return upgraded_evaluate(values)
     family = FAMILIES.get(section)

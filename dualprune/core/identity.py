@@ -99,6 +99,6 @@ def with_baseline(section: type[Section], values: Mapping[str, Any]) -> dict[str
     filled.update(values)
     for name in section.model_fields:
         inner = inner_section(section, name)
-        if inner is not None:
-            filled[name] = with_baseline(inner, filled.get(name) or {})
+        if inner is not None and isinstance(own := filled.get(name) or {}, Mapping):
+            filled[name] = with_baseline(inner, own)
     return filled

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from dualprune.core.families import FAMILIES
 from dualprune.core.presets import PRESETS
-from dualprune.core.problems import messages
+from dualprune.core.problems import config_error
 from dualprune.core.registry import Registry
 from dualprune.core.section import Section
 from dualprune.errors import ConfigError
@@ -69,7 +69,7 @@ def options_of(kind: str, name: str, values: Mapping[str, Any], key: str) -> Sec
     try:
         checked: Section = model.model_validate(dict(values))
     except ValidationError as error:
-        raise ConfigError("\n".join(messages(error, model, f"config.{key}"))) from None
+        raise config_error(error, model, f"config.{key}") from None
     return checked
 
 
@@ -98,7 +98,9 @@ def check(config: Config) -> None:
     """Raise a ConfigError for a plug-in that is not registered, or for options that it does not have."""
     for choice in choices(config):
         try:
-            plugin_class(choice.kind, choice.name)
+            found = plugin_class(choice.kind, choice.name)
+            if choice.kind == "model":
+                found.check_name(choice.name)
         except ConfigError as error:
             raise type(error)(f"config.{choice.named_by}: {error}") from None
         options_of(choice.kind, choice.name, choice.options, choice.key)

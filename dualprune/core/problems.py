@@ -8,6 +8,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from dualprune.core.registry import nearest
+from dualprune.errors import ConfigError, MissingPluginError
+
+MOST_CHARACTERS = 100
 
 
 def messages(error: ValidationError, model: type[BaseModel], root: str = "config") -> list[str]:
@@ -19,6 +22,12 @@ def messages(error: ValidationError, model: type[BaseModel], root: str = "config
         for name, text in found.items()
         if not any(other != name and other.startswith(f"{name}.") for other in found)
     ]
+
+
+def config_error(error: ValidationError, model: type[BaseModel], root: str) -> ConfigError:
+    """Return what pydantic found as a ConfigError, or as a MissingPluginError where that is among it."""
+    missing = any(isinstance(found.get("ctx", {}).get("error"), MissingPluginError) for found in error.errors())
+    return (MissingPluginError if missing else ConfigError)("\n".join(messages(error, model, root)))
 
 
 def _describe(problem: Any, model: type[BaseModel], root: str) -> tuple[str, str]:
@@ -34,17 +43,29 @@ def _describe(problem: Any, model: type[BaseModel], root: str) -> tuple[str, str
         known = _known_keys(model, path[:-1])
         return name, f": unknown key; there are: {', '.join(known) or 'none'}{nearest(path[-1], known)}"
     if path == ["select", "ratio"] or (len(path) == 3 and path[:2] == ["select", "ratio"]):
-        return name, f": {value!r} is not in [0, 1); it is the share to remove"
+        return name, f": {shown(value)} is not in [0, 1); it is the share to remove"
     if kind == "value_error":
         message = problem["msg"].removeprefix("Value error, ")
+        if message.startswith(":"):
+            return name, message
         # A plug-in's problem names its key itself.
         return (message, "") if message.startswith(f"{root}.") else (name, f".{message}")
     if kind == "literal_error":
-        return name, f": {value!r} is not one of {problem['ctx']['expected']}"
+        return name, f": {shown(value)} is not one of {problem['ctx']['expected']}"
     if kind == "too_short" and not value:
         return name, f": {value!r} is empty"
     message = problem["msg"].removeprefix("Input should be ").removeprefix("Input should ")
-    return name, f": {value!r} should be {message}"
+    return name, f": {shown(value)} should be {message}"
+
+
+def shown(value: Any) -> str:
+    """Return a value for a message, not longer than a line."""
+    try:
+        text = repr(value)
+    except ValueError:
+        # Python refuses to write out whole numbers of thousands of digits.
+        return f"a {type(value).__name__}"
+    return text if len(text) <= MOST_CHARACTERS else f"{text[:MOST_CHARACTERS]}…"
 
 
 def _known_keys(model: type[BaseModel], path: Sequence[str]) -> list[str]:

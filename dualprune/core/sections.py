@@ -18,7 +18,7 @@ Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 Paths = str | Annotated[list[str], Field(min_length=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
 # Names become folders: no separators, and nothing that leads out.
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$", max_length=200)]
 
 
 class DataConfig(Section):
@@ -46,7 +46,7 @@ class DataConfig(Section):
         description="Share split off for testing, by class, where there is no test set; null: 0.2 of the digits, "
         "none of a Parquet set.",
     )
-    image_size: PositiveInt | None = Field(
+    image_size: Annotated[int, Field(gt=0, le=16_384)] | None = Field(
         None, description="Resize the shorter side to this many pixels and crop the centre; null: images are alike."
     )
     channels: Literal[1, 3] | None = Field(
@@ -94,16 +94,18 @@ class TrainConfig(Section):
 
     epochs: PositiveInt = Field(200, description="Length of the full schedule, which the learning rate follows.")
     batch_size: PositiveInt = Field(128, description="Samples per step, over all workers together.")
-    lr: PositiveFloat = Field(0.1, description="Highest learning rate.")
+    lr: PositiveFloat = Field(0.1, le=1e6, description="Highest learning rate.")
     min_lr: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Learning rate at the end of the cosine.")
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     nesterov: bool = True
-    weight_decay: Annotated[float, Field(ge=0.0)] = 5e-4
+    weight_decay: Annotated[float, Field(ge=0.0, le=1e6)] = 5e-4
     warmup_epochs: NonNegativeInt = Field(0, description="Epochs over which the learning rate rises linearly.")
     schedule: Literal["cosine", "constant"] = "cosine"
     label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
     augment: Literal["crop_flip", "crop", "none"] = "crop_flip"
-    crop_padding: NonNegativeInt = Field(4, description="Pixels of zero padding before the random crop.")
+    crop_padding: Annotated[int, Field(ge=0, le=16_384)] = Field(
+        4, description="Pixels of zero padding before the random crop."
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
     compile: bool = Field(False, description="Use torch.compile.")
     seed: NonNegativeInt = 0
@@ -223,7 +225,9 @@ class SelectConfig(Section):
     )
     method: str = Field("beta", description="Name of a registered sampler.")
     score: str | None = Field(None, description="Score method to select by; null: the first of `score.methods`.")
-    ratio: Ratio | list[Ratio] = Field(0.7, description="Pruning ratio, the share removed; or a list of them.")
+    ratio: Ratio | Annotated[list[Ratio], Field(min_length=1)] = Field(
+        0.7, description="Pruning ratio, the share removed; or a list of them."
+    )
     seed: NonNegativeInt = 0
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options by sampler, such as `beta: {c_d: 5.5}`: `dualprune methods NAME`."
@@ -327,7 +331,7 @@ class TuneConfig(Section):
         1, description="Data-parallel workers of each trial; above 1, Ray Train starts for each (about 30 s)."
     )
     max_failures: NonNegativeInt = Field(1, description="How often a failed trial is tried again.")
-    time_budget_s: PositiveFloat | None = Field(
+    time_budget_s: Annotated[float, Field(gt=0.0, le=1e9)] | None = Field(
         None, description="Start no trial after this time, and stop those that are running."
     )
     test_points: NonNegativeInt = Field(
@@ -350,8 +354,8 @@ class ScalingConfig(Section):
         None, description="Data-parallel workers; null: one per GPU, or two without GPUs."
     )
     use_gpu: bool | None = Field(None, description="Train on GPUs; null: if the cluster has any.")
-    cpus_per_worker: PositiveFloat = 1.0
-    partitions: PositiveInt = Field(
+    cpus_per_worker: Annotated[float, Field(gt=0.0, le=65_536.0)] = 1.0
+    partitions: Annotated[int, Field(gt=0, le=65_536)] = Field(
         64,
         description="Partitions of the training set, divided among the workers: at least as many as workers. "
         "Batches depend on it, not on the number of workers, so a run keeps it.",

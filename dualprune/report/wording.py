@@ -8,7 +8,10 @@ import re
 ARGUMENTS = ("axes", "force", "form", "missing", "repeated", "resume")
 PASSED = re.compile(rf"\b({'|'.join(ARGUMENTS)})=(?:True\b|([\"'])(\w+)\2)")
 
+OVERRIDE = re.compile(r"\Aoverride (?=\S)")
+
 
 def as_options(message: str) -> str:
-    """Return a message with `force=True` as `--force`, and `axes="NT"` as `--axes NT`."""
+    """Return a message with `force=True` as `--force`, `axes="NT"` as `--axes NT`, and overrides as `--set`."""
+    message = OVERRIDE.sub("--set ", message)
     return PASSED.sub(lambda found: f"--{found[1]}" + (f" {found[3]}" if found[3] else ""), message)

@@ -14,6 +14,11 @@ from dualprune.errors import ConfigError, DataError
 def check_before(stages: Collection[str], run: RunDirectory, config: Config) -> None:
     """Raise a UserError where the stages cannot succeed, or would destroy data that they read."""
     check_places(run, config)
+    if {"record", "evaluate", "tune"} & set(stages) and "/" in config.model.name:
+        from dualprune.training.models import make_model
+
+        # Only the model's own package knows its members. The stage needs it in any case.
+        make_model(config.model).check_member()
     if "record" in stages:
         check_data(stages, run, config)
     if "tune" in stages:

@@ -58,9 +58,9 @@ def test_dump_and_load_again_is_the_same(tmp_path) -> None:
         ("train.schedule=step", r"config\.train\.schedule: 'step' is not one of 'cosine' or 'constant'"),
         ("data.on_error=ignore", r"config\.data\.on_error: 'ignore' is not one of 'raise' or 'skip'"),
         ("data=3", r"config\.data: 3 should be"),
-        ("ratio", r"--set ratio: expected section\.key=value"),
-        ("select.ratio=[", r"--set select\.ratio=\[: the value is not valid YAML"),
-        ("select.ratio.deep=1", r"--set select\.ratio\.deep=1: 'ratio' is a value, not a section"),
+        ("ratio", r"override ratio: expected section\.key=value"),
+        ("select.ratio=[", r"override select\.ratio=\[: the value is not valid YAML"),
+        ("select.ratio.deep=1", r"override select\.ratio\.deep=1: 'ratio' is a value, not a section"),
     ],
 )
 def test_bad_values_are_named(override: str, message: str, tmp_path) -> None:

@@ -24,6 +24,8 @@ from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import SAMPLERS, Draw, Floats, Sampler, Summary
 
 SMALLEST = 1e-6
+# Larger parameters are mistakes; the density stays in range below.
+MOST = 1e6
 # Parts of [0, 1] for which the density is bounded: few enough that the bounds fit into the nearest cache.
 BINS = 2048
 # Smaller bounds would lose digits, and are multiplied by scores of any size.
@@ -69,10 +71,10 @@ class Beta(Sampler):
             "anchor_size": 10,
         }
 
-        c_d: PositiveFloat = Field(4.0, description="The data set's constant in the exponent of the ratio.")
+        c_d: PositiveFloat = Field(4.0, le=MOST, description="The data set's constant in the exponent of the ratio.")
         exponent: Literal["c_d", "2+c_d"] = Field("c_d", description="Exponent of the ratio.")
-        concentration: PositiveFloat = Field(16.0, description="The sum a + b.")
-        scale: PositiveFloat = Field(15.0, description="The factor of b.")
+        concentration: PositiveFloat = Field(16.0, le=MOST, description="The sum a + b.")
+        scale: PositiveFloat = Field(15.0, le=MOST, description="The factor of b.")
         anchor_size: PositiveInt = Field(10, description="The anchor is the mean of this many highest-scored samples.")
 
     @property

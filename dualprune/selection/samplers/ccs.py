@@ -56,7 +56,7 @@ class Ccs(Sampler):
 
         baseline: ClassVar[Mapping[str, Any]] = {"strata": 50, "drop": 0.0, "drop_by": "aum"}
 
-        strata: PositiveInt = Field(50, description="Parts of equal width of the score range.")
+        strata: PositiveInt = Field(50, le=1_000_000, description="Parts of equal width of the score range.")
         drop: Share = Field(0.0, description="Share of the samples, the hardest ones, that is left out first.")
         drop_by: Literal["aum", "score"] = Field("aum", description="The measure by which samples are the hardest.")
 

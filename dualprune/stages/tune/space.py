@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,7 @@ KINDS = {
     "grid": "a list of values",
 }
 LISTED = ("choice", "grid")
+MOST_VALUES = 1_000_000
 # Keys that contain other keys.
 SECTIONS = ("select.balance", "select.options", "score.options")
 # Sections whose keys can be searched, except those in REFUSED, which has the reasons.
@@ -167,6 +169,9 @@ def grid_points(space: Space) -> list[Point]:
                 "use choice, grid, int or quniform, or tune.search: random"
             )
         lists.append(domain.listed)
+    number = math.prod(map(len, lists))
+    if number > MOST_VALUES:
+        raise ConfigError(f"config.tune.space: a grid of {number:,} points is too large; search fewer values or keys")
     return [dict(zip(space, values, strict=True)) for values in itertools.product(*lists)]
 
 
@@ -216,6 +221,8 @@ def _domain(key: str, written: Mapping[str, Sequence[Any]]) -> Domain:
             problem = "it has a list or a mapping among its values"
     elif len(values) != (3 if kind == "quniform" else 2) or not all(_is_number(value) for value in values):
         problem = "it is of another form"
+    elif not all(map(math.isfinite, values)) or not math.isfinite(values[1] - values[0]):
+        problem = "it has a number that is not finite, or ends too far apart"
     elif not values[0] < values[1]:
         problem = "the low end is not below the high end"
     elif kind == "int" and not all(isinstance(value, int) for value in values):
@@ -224,6 +231,10 @@ def _domain(key: str, written: Mapping[str, Sequence[Any]]) -> Domain:
         problem = "the low end must be above 0"
     elif kind == "quniform" and values[2] <= 0:
         problem = "the step must be above 0"
+    elif kind == "quniform" and values[2] > values[1] - values[0]:
+        problem = "the step leads beyond the high end"
+    elif kind in ("int", "quniform") and (values[1] - values[0]) / (values[2:] or (1,))[0] > MOST_VALUES:
+        problem = f"it has more than {MOST_VALUES:,} values"
     if problem:
         raise ConfigError(f"{name}.{kind}: {given!r}: {problem}; expected {KINDS[kind]}")
     return Domain(kind, values)

@@ -28,6 +28,17 @@ class Model(Plugin, ABC):
         super().__init__(options)
         self.member = member
 
+    @classmethod
+    def check_name(cls, name: str) -> None:
+        """Raise a ConfigError where a name has a member that this model cannot have, or lacks one."""
+        family, mark, member = name.partition("/")
+        if bool(mark and member) != cls.family or (mark and not member):
+            expected = f"name one of its members, such as {family}/resnet50" if cls.family else f"use {family!r} alone"
+            raise ConfigError(f"{name!r} is not a model; {expected}")
+
+    def check_member(self) -> None:
+        """Raise a ConfigError where the family has no such member; it may import what knows."""
+
     @abstractmethod
     def build(self, num_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
         """Return a new module with random weights, drawn from torch's global generator.
@@ -45,9 +56,10 @@ MODELS: Registry[type[Model]] = Registry("model", "dualprune.training.models", "
 
 def make_model(config: ModelConfig) -> Model:
     """Return the model that the configuration names; a ConfigError for an unknown model or option."""
-    family, mark, member = config.name.partition("/")
+    family, _, member = config.name.partition("/")
     kind = MODELS[family]
-    if bool(mark) != kind.family:
-        expected = f"name one of its members, such as {family}/resnet50" if kind.family else f"use {family!r} alone"
-        raise ConfigError(f"config.model.name: {config.name!r} is not a model; {expected}")
+    try:
+        kind.check_name(config.name)
+    except ConfigError as error:
+        raise ConfigError(f"config.model.name: {error}") from None
     return kind(options_of("model", family, config.options, "model.options"), member)

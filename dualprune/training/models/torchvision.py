@@ -27,13 +27,21 @@ class TorchvisionModel(Model):
 
         model_config = ConfigDict(extra="allow")
 
+    def check_member(self) -> None:
+        from torchvision import models
+
+        known = models.list_models(module=models)
+        if self.member not in known:
+            raise ConfigError(
+                f"config.model.name: torchvision has no classification model {self.member!r}"
+                f"{nearest(self.member, known)}"
+            )
+
     def build(self, num_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
         from torchvision import models
 
+        self.check_member()
         name = self.member
-        known = models.list_models(module=models)
-        if name not in known:
-            raise ConfigError(f"torchvision has no classification model {name!r}{nearest(name, known)}")
         if sample_shape[0] != 3:
             raise ConfigError(
                 f"config.model.name: torchvision/{name} takes images of 3 channels, the data have {sample_shape[0]}; "

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,9 @@ def test_a_grid_is_every_combination() -> None:
         ConfigError, match=r"tune.space.select.options.beta.c_d: a grid search cannot go through .* uniform"
     ):
         grid_points(parse_space(settings({"select.c_d": {"uniform": [1, 12]}})))
+    many = Domain("quniform", (0.0, 1.0, 1e-4))
+    with pytest.raises(ConfigError, match=r"a grid of 100,020,001 points is too large"):
+        grid_points({"a": many, "b": many})
 
 
 @pytest.mark.parametrize(
@@ -77,6 +81,14 @@ def test_a_grid_is_every_combination() -> None:
         ({}, "config.tune.space: it is empty"),
         ({"select.cd": {"uniform": [1, 2]}}, r"space.select.cd: unknown key; .*did you mean 'select.c_d'"),
         ({"selekt.c_d": {"uniform": [1, 2]}}, r"unknown key; .*did you mean 'select.c_d'"),
+        ({"select.c_d": {"uniform": [1, math.inf]}}, "a number that is not finite"),
+        ({"select.c_d": {"uniform": [math.nan, 1]}}, "a number that is not finite"),
+        ({"select.c_d": {"loguniform": [1, 1e999]}}, "a number that is not finite"),
+        ({"select.options.threshold.min_score": {"uniform": [-1e308, 1e308]}}, "ends too far apart"),
+        ({"select.c_d": {"quniform": [1, 2, math.nan]}}, "a number that is not finite"),
+        ({"select.c_d": {"quniform": [1, 2, 3]}}, "the step leads beyond the high end"),
+        ({"select.c_d": {"quniform": [1, 2, 1e-9]}}, "it has more than 1,000,000 values"),
+        ({"score.window": {"int": [2, 10**12]}}, "it has more than 1,000,000 values"),
         ({"train.lr": {"uniform": [0.1, 0.2]}}, r"train.lr: it cannot be searched, as it changes what is recorded"),
         ({"record.epochs": {"int": [3, 9]}}, "search score.epochs"),
         ({"score.methods": {"choice": ["dual"]}}, "search select.score"),
