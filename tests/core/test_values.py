@@ -145,8 +145,8 @@ def test_building_a_section_in_python_raises_our_error() -> None:
         Config(select={"ratio": 2})
     with pytest.raises(ConfigError, match=r"SelectConfig\.ratoi: unknown key; .* did you mean 'ratio'"):
         SelectConfig(ratoi=0.5)
-    with pytest.raises(ConfigError, match=r"DataConfig\.path: 3 should be a valid string"):
-        DataConfig(path=3)
+    with pytest.raises(ConfigError, match=r"DataConfig\.on_error: 3 is not one of"):
+        DataConfig(on_error=3)
 
 
 @pytest.mark.parametrize("value", [[], 3, None, "text"])
