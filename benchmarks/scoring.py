@@ -174,7 +174,9 @@ def stage(samples: int = 20_000_000, epochs: int = 30, repeats: int = 3, folder:
     import ray
 
     print(machine())
-    ray.init(num_cpus=os.cpu_count(), include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init(
+        address="local", num_cpus=os.cpu_count(), include_dashboard=False, logging_level="error", log_to_driver=False
+    )
     config = make_config({"record": {"epochs": epochs}, "train": {"epochs": epochs}})
     with made_run(None, 10_000, epochs) as small:
         run_score(small, config)  # compiles and starts the workers
@@ -206,7 +208,9 @@ def groupby(samples: int = 50_000, epochs: int = 30, stage_samples: int = 4_000_
     from ray.data.aggregate import Mean, Std
 
     print(machine())
-    ray.init(num_cpus=os.cpu_count(), include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init(
+        address="local", num_cpus=os.cpu_count(), include_dashboard=False, logging_level="error", log_to_driver=False
+    )
     prob = made_up(samples, epochs)
     table = pa.table(
         {"sample_id": np.tile(np.arange(samples), epochs), "target_prob": prob.reshape(-1)},
@@ -301,7 +305,9 @@ def long_import(samples: int = 500_000, epochs: int = 20, folder: Folder = None)
     from dualprune.exchange.importing import import_file
 
     print(machine())
-    ray.init(num_cpus=os.cpu_count(), include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init(
+        address="local", num_cpus=os.cpu_count(), include_dashboard=False, logging_level="error", log_to_driver=False
+    )
     base = Path(tempfile.mkdtemp(prefix="import-", dir=folder))
     try:
         prob = made_up(samples, epochs)

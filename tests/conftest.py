@@ -27,7 +27,7 @@ def ray_cluster() -> Iterator[None]:
     import ray
 
     # More CPUs than the machine may have: training workers must not starve Ray Data.
-    ray.init(num_cpus=5, include_dashboard=False, logging_level="error", log_to_driver=False)
+    ray.init(address="local", num_cpus=5, include_dashboard=False, logging_level="error", log_to_driver=False)
     yield
     ray.shutdown()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import shlex
 import shutil
 import tempfile
@@ -32,6 +33,7 @@ SLOWEST_POLL_S = 5.0
 # Replacing a head takes a few minutes, during which the job continues.
 UNREACHABLE_S = 600.0
 STOP_WAIT_S = "30"
+ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 
 
 class SubmissionError(UserError):
@@ -68,7 +70,7 @@ def connect(address: str) -> JobSubmissionClient:
     """Return a client of the job port at `address`; a SubmissionError where it cannot be reached or refuses us."""
     if not address.startswith(("http://", "https://")):
         raise SubmissionError(f"--address {address}: expected the dashboard's address, such as http://127.0.0.1:8265")
-    with _told(address):
+    with _told(address), _without_addresses():
         return JobSubmissionClient(address, create_cluster_if_needed=False)
 
 
@@ -136,7 +138,9 @@ def follow(client: JobSubmissionClient, job_id: str, show: Callable[[str], None]
 
 def stop_command(address: str, job_id: str) -> str:
     """Return the command line that stops a job; what it has committed stays."""
-    return shlex.join(["ray", "job", "stop", "--address", address, job_id])
+    # Ray lets these variables of the environment override the option.
+    variables = [f"{name}={address}" for name in ADDRESSES if os.environ.get(name, address) != address]
+    return shlex.join([*(["env", *variables] if variables else []), "ray", "job", "stop", "--address", address, job_id])
 
 
 def words_of_failure(client: JobSubmissionClient, job_id: str) -> str:
@@ -164,6 +168,16 @@ def _bring(source: Path, target: Path) -> None:
     if not source.is_dir():
         raise SubmissionError(f"--code {source.parent}: has no folder {source.name}; expected a checkout of dualprune")
     shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+@contextmanager
+def _without_addresses() -> Iterator[None]:
+    """Hide the variables of the environment that Ray would prefer to the address that it is given."""
+    hidden = {name: os.environ.pop(name) for name in ADDRESSES if name in os.environ}
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
 
 
 @contextmanager

@@ -364,5 +364,5 @@ class ScalingConfig(Section):
         3, description="How often training restarts after a failure; -1: without limit."
     )
     address: str | None = Field(
-        None, description="Ray cluster to join; null: RAY_ADDRESS, or a cluster started on this machine."
+        None, description="Ray cluster to join, or `local` to start one on this machine; null: RAY_ADDRESS, or `local`."
     )

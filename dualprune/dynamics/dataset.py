@@ -8,12 +8,16 @@ import numpy as np
 import pyarrow as pa
 import ray.data
 
+from dualprune.cluster.session import ensure_ray
+from dualprune.core.sections import ScalingConfig
 from dualprune.dynamics.store import DynamicsStore
 
 
 def dataset_of(store: DynamicsStore, columns: Sequence[str] | None = None) -> ray.data.Dataset:
     """Return a Ray Dataset keyed by `sample_id`, one block per bucket: the rows of `DynamicsStore.bucket_table`."""
     names = store.check_columns(columns)
+    # Ray Data by itself would join a cluster that happens to run on this machine.
+    ensure_ray(ScalingConfig())
     buckets = ray.data.from_items(
         [{"bucket": bucket} for bucket in range(store.num_buckets)], override_num_blocks=store.num_buckets
     )

@@ -104,7 +104,7 @@ def test_a_job_stopped_in_an_epoch_and_submitted_again_goes_on_from_the_last_com
         return len(commit_times(run_address)) >= 3
 
     def live() -> bool:
-        return re.search(rf"record: \d+ of {EPOCHS} loss", "".join(shown)) is not None
+        return re.search(rf"record: \d+ of {EPOCHS}, .*loss", "".join(shown)) is not None
 
     wait_for(lambda: committed() and live(), 240, lambda: "".join(shown))
     # The log is shown while the job runs; Ctrl-C leaves the log, and does not stop the job.

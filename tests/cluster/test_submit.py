@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,22 @@ def test_a_submission_that_cannot_run_is_refused(pipeline: str, run: str, messag
 def test_an_address_that_is_no_job_port(address: str, message: str) -> None:
     with pytest.raises(jobs.SubmissionError, match=message):
         jobs.connect(address)
+
+
+def test_the_given_address_counts_whatever_the_environment_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "http://127.0.0.1:2")
+    monkeypatch.setenv("RAY_API_SERVER_ADDRESS", "http://127.0.0.1:3")
+    with pytest.raises(jobs.SubmissionError, match=r"Failed to connect to Ray at address: http://127.0.0.1:1\."):
+        jobs.connect("http://127.0.0.1:1")
+    assert (os.environ["RAY_ADDRESS"], os.environ["RAY_API_SERVER_ADDRESS"]) == (
+        "http://127.0.0.1:2",
+        "http://127.0.0.1:3",
+    )
+    monkeypatch.delenv("RAY_API_SERVER_ADDRESS")
+    words = ["env", "RAY_ADDRESS=http://h:1", "ray", "job", "stop", "--address", "http://h:1", "j"]
+    assert jobs.stop_command("http://h:1", "j").split() == words
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert jobs.stop_command("http://h:1", "j").split() == words[2:]
 
 
 class NoClient:

@@ -12,6 +12,7 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, MedianStoppingRule
 from ray.tune.search import SearchAlgorithm, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
+from dualprune.cluster.session import cluster_address
 from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.sections import TuneConfig
@@ -144,7 +145,7 @@ def trial_slots(config: Config, workers: Workers) -> int | None:
     if workers.use_gpu:
         return None
     nodes = [node for node in ray.nodes() if node["Alive"]]
-    if len(nodes) > 1 or config.scaling.address or os.environ.get("RAY_ADDRESS"):
+    if len(nodes) > 1 or cluster_address(config.scaling) is not None:
         return None
     cpus = min(ray.cluster_resources().get("CPU", 1.0), os.cpu_count() or 1)
     return max(1, int(cpus / workers.cpus_each))
