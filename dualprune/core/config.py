@@ -139,17 +139,6 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _can_stop(self) -> Config:
-        record, rule = self.record, self.record.stable
-        if record.stop == "fixed":
-            return self
-        if not record.online:
+        if self.record.stop == "stable" and not self.record.online:
             raise ValueError("record.online: false, but record.stop: stable follows the scores; set it to true")
-        window = max(self._least_epochs().values())
-        least = window + rule.lag + rule.patience - 1
-        if least > record.epochs:
-            raise ValueError(
-                f"record.stop: stable cannot stop before {least} epochs ({window} of the scores + "
-                f"record.stable.lag {rule.lag} + record.stable.patience {rule.patience} - 1), but record.epochs is "
-                f"{record.epochs}; record more epochs or lower one of the others"
-            )
         return self

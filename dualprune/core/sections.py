@@ -113,17 +113,25 @@ class TrainConfig(Section):
 
 
 class StableConfig(Section):
-    """When `record.stop: stable` ends recording: it compares scores and kept sets with those of earlier epochs."""
+    """When `record.stop: stable` ends recording: when the newest epochs say what those before say, and little moves."""
 
     baseline = BASELINES["stable"]
 
     overlap: Annotated[float, Field(ge=0.0, le=1.0)] = Field(
-        0.9, description="Smallest share of the kept set that both keep, at every ratio of `select.ratio`."
+        0.9,
+        description="How alike the chances to be kept must be to those `lag` epochs earlier, at every ratio of "
+        "`select.ratio`; 1: the same, 0: as random sets are.",
     )
     correlation: Annotated[float, Field(ge=-1.0, le=1.0)] = Field(
-        0.95, description="Smallest rank correlation (Spearman's) of the scores."
+        0.75,
+        description="Smallest rank correlation (Spearman's) of the scores of the newest epochs alone with those of all "
+        "epochs before.",
     )
-    lag: PositiveInt = Field(3, description="Compare with the scores of this many epochs earlier.")
+    lag: PositiveInt = Field(
+        3,
+        description="Compare selections with those of this many epochs earlier. The newest epochs are this many, or as "
+        "many as a score needs.",
+    )
     patience: PositiveInt = Field(2, description="Stop once both have held for this many consecutive epochs.")
     max_samples: PositiveInt = Field(1_000_000, description="Compare at most this many samples, chosen by hash.")
 

@@ -37,11 +37,17 @@ def stability_table(measured: Mapping[str, Any]) -> Table:
     """Return how much scores and kept sets moved, one row per epoch, from `facts.stability`."""
     rule, settled = measured["rule"], measured["settled"]
     looked_at = f"{measured['samples']:,} of {measured['of_samples']:,} samples"
-    table = Table(
-        title=f"{measured['score']} scores and {measured['sampler']} selections against {rule['lag']} epochs before "
-        f"({looked_at})",
-        caption="not settled" if settled is None else f"settled by epoch {settled}",
-    )
+    score, sampler, lag = measured["score"], measured["sampler"], rule["lag"]
+    if "recent" in measured:
+        # Several lines: a title is wrapped at the width of its table.
+        title = (
+            f"{score} scores: the newest {measured['recent']} epochs against older\n"
+            f"{sampler} selections: against {lag} epochs before\n({looked_at})"
+        )
+    else:
+        # Older versions compared running scores, which agree more the longer they run.
+        title = f"{score} running scores and {sampler} selections against {lag} epochs before ({looked_at})"
+    table = Table(title=title, caption="not settled" if settled is None else f"settled by epoch {settled}")
     table.add_column("epoch", justify="right")
     table.add_column(f"correlation (≥ {rule['correlation']:g})", justify="right")
     for ratio in measured["ratios"]:

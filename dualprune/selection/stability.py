@@ -1,13 +1,19 @@
-"""How much scores and the kept set still change from epoch to epoch, and when recording may stop.
+"""How much the ranking and the kept set still change from epoch to epoch, and when recording may stop.
 
-The scores after an epoch are compared with those `lag` epochs before: by Spearman's rank correlation, and by the share
-of the kept set that both keep, for each pruning ratio.
+Two measurements are made per epoch, neither of which rises by itself.
+
+The *correlation* is Spearman's, of the scores of the newest epochs alone with the scores of all epochs before these.
+The two share no epoch, so it is low for a ranking that turns over, whatever running means say.
+
+The *overlap* compares the selection after an epoch with that of `lag` epochs before, for each pruning ratio: it is the
+correlation of the samples' chances of being kept. Chances hold no draw's noise, which two selections would share. It is
+1 for the same chances, and 0 where the two are as alike as random draws. For a sampler that keeps the highest scores,
+it is the shared part of the kept set, less what random sets share, rescaled to 1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
@@ -15,8 +21,9 @@ from numpy.typing import NDArray
 
 from dualprune.core.hashing import hash_ids
 from dualprune.core.sections import BalanceConfig, SelectConfig, StableConfig
-from dualprune.selection.arrays import draw
-from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.engine.drawing import Constraints, DrawRules, Outcome, draw_all
+from dualprune.selection.engine.ranks import rank_key
+from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import SAMPLERS, Sampler
 
 # Not a seed that a draw would use: the compared samples must not depend on which are kept.
@@ -24,19 +31,15 @@ SUBSAMPLE_SEED = 0x5AB5_A3B1
 
 
 class Row(TypedDict):
-    """The measurements after an epoch: correlation, and overlap by pruning ratio, both with `lag` epochs before."""
+    """The measurements after an epoch: correlation of new and old epochs, and overlap by pruning ratio."""
 
     epoch: int
     correlation: float
     overlap: dict[str, float]
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """The scores after an epoch: ranks float64 [m] (NaN without a score), and the kept samples by ratio, bool [m]."""
-
-    rank: NDArray[np.float64]
-    kept: Mapping[str, NDArray[np.bool_]]
+# By ratio, the chance float32 [m] that each sample is kept; 0 for samples without a score.
+Chances = Mapping[str, NDArray[np.float32]]
 
 
 def subsample(sample_ids: Any, num_samples: int, max_samples: int) -> NDArray[np.int64]:
@@ -61,41 +64,64 @@ def measured_select(config: SelectConfig) -> SelectConfig:
     return config.model_copy(update={"name": None, "method": method, **free})
 
 
-def snapshot(
+def chances(
     sampler: Sampler, rules: DrawRules, score: NDArray[np.float64], mean_prob: NDArray[np.float64], sample_ids: Any
-) -> Snapshot:
-    """Rank m samples by score [m] and draw the kept set of each ratio, as selection would.
+) -> Chances:
+    """Return with what chance selection would keep each of m samples, by ratio.
 
-    `sample_ids` [m] are a numpy or an Arrow array.
+    `score` and `mean_prob` are [m], NaN without a score; `sample_ids` [m] are a numpy or an Arrow array.
     """
+    usable = np.flatnonzero(np.isfinite(score))
+    rows = Rows.of(score=score[usable], mean_prob=mean_prob[usable], sample_id=sample_ids.take(usable))
+
+    def each(function: Callable[[Iterable[Rows]], Any]) -> Iterator[Any]:
+        yield function([rows])
+
+    found = {}
+    for outcome in draw_all(each, sampler, rules, Constraints()):
+        chance = np.zeros(len(score), dtype=np.float32)
+        chance[usable] = _chance(outcome, rows)
+        found[f"{outcome.ratio:g}"] = chance
+    return found
+
+
+def _chance(outcome: Outcome, rows: Rows) -> NDArray[np.float64]:
+    kept = outcome.cutoff.keeps(rows).astype(np.float64)
+    if not outcome.draw.weighted:
+        return kept
+    cell, _ = outcome.cutoff.spec.places(rows)
+    chance = outcome.cutoff.inclusion(rows, outcome.cells_drawn, outcome.cells_candidates)
+    # Where fewer samples have a weight than are kept, no chance decides.
+    certain = rank_key(outcome.cutoff.next_rank)[cell] == -np.inf
+    return np.where(cell < 0, 0.0, np.where(certain, kept, chance))
+
+
+def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
+    """Return Spearman's correlation of two scores [m], of the samples with both; 0 where all scores are equal."""
     # Imported here, as scipy's statistics take a second to import.
     from scipy.stats import rankdata
 
-    usable = np.flatnonzero(np.isfinite(score))
-    rank = np.full(len(score), np.nan)
-    rank[usable] = rankdata(score[usable])
-    drawn = draw(sampler, rules, score[usable], mean_prob[usable], sample_ids=sample_ids.take(usable))
-    kept = {f"{ratio:g}": np.zeros(len(score), dtype=bool) for ratio in rules.ratios}
-    for mask, positions in zip(kept.values(), drawn, strict=True):
-        mask[usable[positions]] = True
-    return Snapshot(rank, kept)
+    both = np.isfinite(first) & np.isfinite(second)
+    return _correlation(rankdata(first[both]), rankdata(second[both])) if both.any() else 0.0
 
 
-def movement(epoch: int, now: Snapshot, before: Snapshot) -> Row:
-    """Return how much two snapshots differ; the correlation is 0 where all scores are equal."""
-    both = np.isfinite(now.rank) & np.isfinite(before.rank)
-    a, b = now.rank[both], before.rank[both]
-    spread = float(a.std() * b.std()) if len(a) else 0.0
-    correlation = float(np.mean((a - a.mean()) * (b - b.mean()))) / spread if spread > 0.0 else 0.0
+def movement(epoch: int, correlation: float, now: Chances, before: Chances) -> Row:
+    """Return the measurements after an epoch, from a `rank_correlation` and the chances now and `lag` epochs before."""
     overlap = {
-        ratio: float(np.count_nonzero(kept & before.kept[ratio]) / max(kept.sum(), before.kept[ratio].sum(), 1))
-        for ratio, kept in now.kept.items()
+        ratio: 1.0 if np.array_equal(chance, before[ratio]) else _correlation(chance, before[ratio])
+        for ratio, chance in now.items()
     }
     return {
         "epoch": epoch,
         "correlation": round(correlation, 6),
-        "overlap": {r: round(o, 6) for r, o in overlap.items()},
+        "overlap": {ratio: round(value, 6) for ratio, value in overlap.items()},
     }
+
+
+def _correlation(first: NDArray[np.floating], second: NDArray[np.floating]) -> float:
+    a, b = (values - values.mean(dtype=np.float64) for values in (first, second))
+    spread = float(np.sqrt(np.mean(a * a) * np.mean(b * b)))
+    return float(np.mean(a * b)) / spread if spread > 0.0 else 0.0
 
 
 def settled_at(rows: Sequence[Row], rule: StableConfig, min_epochs: int = 0) -> int | None:

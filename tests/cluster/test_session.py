@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,13 +70,21 @@ def work(**env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", WORK], env=plain, capture_output=True, text=True, timeout=300)
 
 
+def read_when_there(file: Path) -> str:
+    end = time.monotonic() + 60
+    while not (file.exists() and file.read_text()):
+        assert time.monotonic() < end, f"{file} is not there"
+        time.sleep(0.1)
+    return file.read_text().strip()
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_cluster_on_the_machine_is_left_alone_unless_it_is_named(folder: Path) -> None:
     with started([1], {}) as nodes:
         # What `ray start --head` writes, and Ray reads where no address is given.
         (folder / "ray").symlink_to(nodes.folders[0])
-        running = (folder / "ray" / "ray_current_cluster").read_text().strip()
+        running = read_when_there(folder / "ray" / "ray_current_cluster")
         own = work(RAY_TMPDIR=str(folder))
         assert own.returncode == 0, own.stderr
         assert own.stdout.strip() != running

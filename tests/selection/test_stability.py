@@ -9,7 +9,17 @@ from dualprune import selection
 from dualprune.core.sections import SelectConfig, StableConfig
 from dualprune.selection.engine.drawing import DrawRules
 from dualprune.selection.samplers.beta import Beta
-from dualprune.selection.stability import Row, measured_select, movement, settled_at, snapshot, subsample
+from dualprune.selection.samplers.ccs import Ccs
+from dualprune.selection.samplers.top_k import TopK
+from dualprune.selection.stability import (
+    Row,
+    chances,
+    measured_select,
+    movement,
+    rank_correlation,
+    settled_at,
+    subsample,
+)
 
 RANDOM = np.random.default_rng(0)
 SCORE, MEAN = RANDOM.random(500), RANDOM.random(500)
@@ -17,27 +27,56 @@ IDS = np.arange(500) * 3
 SELECT = Beta(), DrawRules((0.5, 0.9), seed=4)
 
 
-def test_the_correlation_is_spearmans_and_the_overlap_that_of_the_selections() -> None:
+def test_the_correlation_is_spearmans_of_the_samples_with_both_scores() -> None:
     moved = SCORE + 0.2 * RANDOM.random(500)
-    row = movement(7, snapshot(*SELECT, moved, MEAN, IDS), snapshot(*SELECT, SCORE, MEAN, pa.array(IDS)))
-    assert row["epoch"] == 7
-    assert row["correlation"] == pytest.approx(spearmanr(moved, SCORE).statistic, abs=1e-6)
+    assert rank_correlation(moved, SCORE) == pytest.approx(spearmanr(moved, SCORE).statistic)
+    first, second = moved.copy(), SCORE.copy()
+    first[[3, 77]], second[5] = np.nan, np.nan
+    both = np.isfinite(first) & np.isfinite(second)
+    assert rank_correlation(first, second) == pytest.approx(spearmanr(moved[both], SCORE[both]).statistic)
+    assert rank_correlation(np.full(500, 0.1), SCORE) == 0.0
+    assert rank_correlation(np.full(500, np.nan), SCORE) == 0.0
+
+
+def test_chances_are_how_often_a_selection_keeps_a_sample() -> None:
+    found = chances(*SELECT, SCORE, MEAN, pa.array(IDS))
+    draws = 150
     for ratio, num_kept in ((0.5, 250), (0.9, 50)):
-        before, after = (
-            selection.beta(score, MEAN, ratio=ratio, seed=4, sample_ids=IDS).tolist() for score in (SCORE, moved)
-        )
-        assert row["overlap"][f"{ratio}"] == pytest.approx(len({*before} & {*after}) / num_kept, abs=1e-6)
+        often = np.zeros(500)
+        for seed in range(draws):
+            often[selection.beta(SCORE, MEAN, ratio=ratio, seed=seed, sample_ids=IDS)] += 1 / draws
+        chance = found[f"{ratio:g}"].astype(float)
+        assert chance.sum() == pytest.approx(num_kept, rel=0.1)
+        # The cutoff of one draw of 50 samples varies; the chances vary with it.
+        assert np.corrcoef(chance, often)[0, 1] > 0.97
 
 
-def test_nothing_moves_from_a_set_to_itself_and_samples_without_a_score_take_no_part() -> None:
+def test_the_overlap_has_no_noise_that_two_draws_share() -> None:
+    same, other = chances(*SELECT, SCORE, MEAN, IDS), chances(*SELECT, RANDOM.random(500), RANDOM.random(500), IDS)
+    assert movement(7, 0.25, same, same) == {"epoch": 7, "correlation": 0.25, "overlap": {"0.5": 1.0, "0.9": 1.0}}
+    assert max(map(abs, movement(0, 0.0, other, same)["overlap"].values())) < 0.15
+
+
+def test_the_overlap_of_highest_scores_is_the_shared_part_beyond_chance() -> None:
+    select = TopK(), DrawRules((0.5, 0.9), seed=4)
+    moved = SCORE + 0.5 * RANDOM.random(500)
+    row = movement(0, 0.0, chances(*select, moved, MEAN, IDS), chances(*select, SCORE, MEAN, IDS))
+    for ratio, num_kept in ((0.5, 250), (0.9, 50)):
+        now, before = (set(selection.top_k(score, ratio=ratio).tolist()) for score in (moved, SCORE))
+        shared = len(now & before) / num_kept
+        assert row["overlap"][f"{ratio}"] == pytest.approx((shared - 1 + ratio) / ratio, abs=1e-6)
+
+
+def test_strata_and_samples_without_a_score_have_their_own_chances() -> None:
     score = SCORE.copy()
     score[[3, 77]] = np.nan
-    now = snapshot(*SELECT, score, np.where(np.isnan(score), np.nan, MEAN), IDS)
-    assert movement(0, now, now) == {"epoch": 0, "correlation": 1.0, "overlap": {"0.5": 1.0, "0.9": 1.0}}
-    assert not now.kept["0.5"][[3, 77]].any()
-    assert now.kept["0.5"].sum() == 249
-    equal = snapshot(*SELECT, np.full(500, 0.1), MEAN, IDS)
-    assert movement(0, equal, equal)["correlation"] == 0.0
+    found = chances(Ccs(Ccs.Options(drop=0.1, drop_by="score")), DrawRules((0.5,), seed=4), score, MEAN, IDS)["0.5"]
+    assert not found[[3, 77]].any()
+    usable = np.isfinite(score)
+    dropped = np.argsort(-np.where(usable, score, -1.0))[:49]
+    assert not found[dropped].any()
+    assert found.sum() == pytest.approx(249, abs=1.0)
+    assert found.max() <= 1.0
 
 
 def test_by_what_the_kept_set_is_followed() -> None:

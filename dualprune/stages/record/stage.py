@@ -23,6 +23,7 @@ from dualprune.scores.score import EpochScore
 from dualprune.selection.stability import settled_at
 from dualprune.stages.methods import score_methods, statistics_read
 from dualprune.stages.record.decode import ResidentData, load_resident
+from dualprune.stages.record.stability_watch import Spans
 from dualprune.stages.record.worker import RecordJob, record_worker
 from dualprune.stages.recorded_source import decoding_rule
 from dualprune.stages.score.kept import unstored
@@ -53,6 +54,8 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     _check_followed(config, columns)
     # Before an epoch is recorded, a mistake in the data or the recipe can simply be corrected.
     refuse_change = has_commits(run.dynamics)
+    if not refuse_change:
+        _check_can_stop(config)
     rule = _decoding_rule(run) if refuse_change and not force else RULE
     source = open_source(config.data, rule)
     data_settings: dict[str, Any] = {"data": config.identity("data"), "source": source.fingerprint()}
@@ -125,6 +128,21 @@ def _check_followed(config: Config, columns: tuple[str, ...]) -> None:
         raise ConfigError(
             f"record.statistics: {missing[0]!r} is not among {', '.join(columns)}, but record.stop: stable follows the "
             f"scores of {config.select_score!r}, which need it; record it as well"
+        )
+
+
+def _check_can_stop(config: Config) -> None:
+    """Raise a ConfigError where `record.stop: stable` could not stop before `record.epochs`."""
+    if config.record.stop != "stable":
+        return
+    spans, patience = Spans.of(config), config.record.stable.patience
+    least = spans.earliest_stop(patience)
+    if least > config.record.epochs:
+        raise ConfigError(
+            f"record.stop: stable cannot stop before {least} epochs: the first measurement is after {spans.first} (the "
+            f"newest {spans.recent} are compared with those before), and record.stable.patience is {patience}; but "
+            f"record.epochs is {config.record.epochs}. Record more epochs, lower one of the others, or set record.stop "
+            "to fixed"
         )
 
 

@@ -55,13 +55,13 @@ class RunningScores(EpochListener):
     ) -> None:
         self.methods = dict(methods)
         self._index = index
-        self._buckets: dict[int, list[_BlockScores]] = {}
+        self._buckets: dict[int, list[BlockScores]] = {}
         for bucket in collectives.owned_buckets(index) if buckets is None else buckets:
             start, stop = index.bucket_range(bucket)
             starts = range(0, stop - start, block_rows)
             ends = [min(first + block_rows, stop - start) for first in starts]
             self._buckets[bucket] = [
-                _BlockScores(first, end, self.methods, mean_epochs) for first, end in zip(starts, ends, strict=True)
+                BlockScores(first, end, self.methods, mean_epochs) for first, end in zip(starts, ends, strict=True)
             ]
 
     @classmethod
@@ -125,9 +125,7 @@ class RunningScores(EpochListener):
     @property
     def min_epochs(self) -> int:
         """The fewest epochs after which every method has scores."""
-        return max(
-            max(first_epoch(name) for name in method.reads) + method.min_epochs for method in self.methods.values()
-        )
+        return max(map(least_epochs, self.methods.values()))
 
     def write(self, run: RunDirectory, config: Config, num_epochs: int) -> bool:
         """Write the score files of all recorded epochs and the manifests of their stages, as the score stage would.
@@ -171,8 +169,13 @@ class RunningScores(EpochListener):
             yield ScoredBlock(first_position + block.start, rows, *block.result(names), partial(block.gaps))
 
 
-class _BlockScores:
-    """Running scores of the rows start … stop-1 of a bucket."""
+def least_epochs(method: EpochScore) -> int:
+    """Return the fewest recorded epochs after which a method has scores."""
+    return max(first_epoch(name) for name in method.reads) + method.min_epochs
+
+
+class BlockScores:
+    """Running scores of the rows start … stop-1 of a bucket, or of any stop - start samples."""
 
     def __init__(self, start: int, stop: int, methods: Mapping[str, EpochScore], mean_epochs: int | None) -> None:
         self.start, self.stop = start, stop

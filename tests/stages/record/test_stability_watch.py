@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import numpy as np
+import pytest
 from typer.testing import CliRunner
 
 from dualprune.cli.app import app
@@ -16,10 +17,11 @@ from dualprune.core.run import RunDirectory
 from dualprune.dynamics.blocks import read_epoch
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.report import facts
-from dualprune.scores import dual_and_mean
+from dualprune.report.text import stability_table
+from dualprune.scores import dual, dual_and_mean
 from dualprune.scores.score import complete
 from dualprune.selection.engine.drawing import DrawRules
-from dualprune.selection.stability import measured_select, movement, snapshot
+from dualprune.selection.stability import chances, measured_select, movement, rank_correlation
 from dualprune.stages.record.stability_watch import StabilityWatch
 from dualprune.stages.record.stage import enough_recorded
 from dualprune.stages.score.running import RunningScores
@@ -55,7 +57,8 @@ def watch_rank(rank: int, folder: str, config: Config, expected: int | None) -> 
     for epoch in store.epochs:
         for bucket in owned_buckets(store.index):
             values = read_epoch(store, bucket, scores.reads, epoch)
-            scores.update(epoch, bucket, values, complete(values))
+            for listener in (scores, watch):
+                listener.update(epoch, bucket, values, complete(values))
         watch.committed(epoch)
         if watch.stopped_after is not None:
             break
@@ -68,7 +71,8 @@ def measured(run: RunDirectory) -> dict[str, Any]:
 
 def test_calm_dynamics_settle_as_soon_as_they_may(make_dynamics: MakeDynamics) -> None:
     run = make_dynamics(CALM, num_buckets=3)
-    earliest = WINDOW + 2 + 2 - 1 - 1
+    # The newest epochs, those before them, and one more of patience; numbered from 0.
+    earliest = WINDOW + WINDOW + 2 - 1 - 1
     watch_rank(0, str(run.root), settings(), earliest)
     found = measured(run)
     assert [row["epoch"] for row in found["epochs"]] == [earliest - 1, earliest]
@@ -76,7 +80,8 @@ def test_calm_dynamics_settle_as_soon_as_they_may(make_dynamics: MakeDynamics) -
     run.save_config(settings())
     shown = CliRunner().invoke(app, ["status", str(run.root)], env={"COLUMNS": "200"})
     assert shown.exit_code == 0, shown.output
-    for text in ("dual scores and beta selections against 2 epochs before", f"settled by epoch {earliest}"):
+    for text in ("dual scores: the newest 3 epochs against older", "beta selections: against 2 epochs before",
+                 f"settled by epoch {earliest}"):  # fmt: skip
         assert text in shown.output
     last = found["epochs"][-1]
     rows = [re.findall(r"\d\.\d{3}", line) for line in shown.output.splitlines() if re.match(rf"│ +{earliest} ", line)]
@@ -87,14 +92,61 @@ def test_wild_dynamics_do_not_settle(make_dynamics: MakeDynamics) -> None:
     run = make_dynamics(WILD)
     watch_rank(0, str(run.root), settings(), None)
     found = measured(run)
-    assert len(found["epochs"]) == NUM_EPOCHS - WINDOW + 1 - 2
+    assert (found["version"], found["recent"]) == (2, WINDOW)
+    assert len(found["epochs"]) == NUM_EPOCHS - 2 * WINDOW + 1
     # The measurements equal those of scores and selections at these epochs.
     now, before = (dual_and_mean(WILD[:, :epochs], WINDOW) for epochs in (NUM_EPOCHS, NUM_EPOCHS - 2))
+    old, new = (dual(WILD[:, epochs], WINDOW) for epochs in (slice(-WINDOW), slice(-WINDOW, None)))
     select = measured_select(settings().select)
     sampler = make_sampler(settings().model_copy(update={"select": select}))
-    shots = (snapshot(sampler, DrawRules.of(select), *scored, np.arange(NUM_SAMPLES)) for scored in (now, before))
-    expected = movement(NUM_EPOCHS - 1, *shots)
-    assert found["epochs"][-1] == expected
+    of_both = (chances(sampler, DrawRules.of(select), *scored, np.arange(NUM_SAMPLES)) for scored in (now, before))
+    assert found["epochs"][-1] == movement(NUM_EPOCHS - 1, rank_correlation(old, new), *of_both)
+
+
+def learning(kind: str, noise: float, seed: int) -> np.ndarray:
+    """Return probabilities [N, 30] of a model that learns: by difficulty and volatility, which last or turn over."""
+    num, num_epochs, random = 1000, 30, np.random.default_rng(seed)
+    difficulty, volatility = random.normal(0, 1.5, (2, num)), noise * np.exp(random.normal(0, 0.5, (2, num)))
+    epochs = np.arange(num_epochs)
+    angle = {
+        "steady": np.zeros(num_epochs),
+        # All at once, or from the 5th epoch to the 25th.
+        "turned": np.where(epochs < 12, 0.0, np.pi / 2),
+        "turning": np.pi / 2 * np.clip((epochs - 5) / 20, 0.0, 1.0),
+    }[kind]
+    weight = np.cos(angle), np.sin(angle)
+    hard, spread = (
+        sum(v[:, None] * w for v, w in zip(values, weight, strict=True)) for values in (difficulty, volatility)
+    )
+    logit = 3 * np.log1p(epochs) / np.log(num_epochs) - 0.5 - hard + spread * random.normal(size=(num, num_epochs))
+    return (1 / (1 + np.exp(-logit))).astype(np.float32)
+
+
+@pytest.mark.parametrize("noise", [0.5, 1.0])
+def test_a_steady_ranking_stops_recording_early(make_dynamics: MakeDynamics, noise: float) -> None:
+    run = make_dynamics(learning("steady", noise, seed=1))
+    watch_rank(0, str(run.root), make_config({"record": {"stop": "stable"}, "select": {"ratio": [0.5, 0.9]}}), 20)
+
+
+@pytest.mark.parametrize("kind", ["turned", "turning"])
+def test_a_ranking_that_turns_over_does_not(make_dynamics: MakeDynamics, kind: str) -> None:
+    prob = learning(kind, 1.0, seed=1)
+    run = make_dynamics(prob)
+    watch_rank(0, str(run.root), make_config({"record": {"stop": "stable"}, "select": {"ratio": [0.5, 0.9]}}), None)
+    # Running means agree all the while.
+    for epochs in range(16, 31):
+        assert rank_correlation(dual(prob[:, :epochs]), dual(prob[:, : epochs - 3])) > 0.95
+    assert max(row["correlation"] for row in measured(run)["epochs"]) < 0.7
+
+
+def test_a_measurement_of_an_older_version_is_shown_as_what_it_was(make_dynamics: MakeDynamics) -> None:
+    run = make_dynamics(CALM)
+    watch_rank(0, str(run.root), settings(), 2 * WINDOW)
+    older = {key: value for key, value in measured(run).items() if key not in ("version", "recent")}
+    run.stability.write_json(older)
+    assert "dual running scores and beta selections against 2 epochs before" in str(stability_table(older).title)
+    # It is as done as it was.
+    assert enough_recorded(run, settings(), 2 * WINDOW + 1)
 
 
 def test_score_epochs_are_recorded_whatever_settles(make_dynamics: MakeDynamics) -> None:
@@ -107,25 +159,25 @@ def test_score_epochs_are_recorded_whatever_settles(make_dynamics: MakeDynamics)
 def test_ranks_and_resumes_do_not_change_what_is_decided(make_dynamics: MakeDynamics) -> None:
     run = make_dynamics(WILD, num_buckets=3)
     # A subsample, and thresholds that these dynamics meet on their way.
-    config = settings(max_samples=150, overlap=0.5, correlation=0.93)
-    watch_rank(0, str(run.root), config, 15)
+    config = settings(max_samples=150, overlap=0.87, correlation=-0.2)
+    watch_rank(0, str(run.root), config, 14)
     alone = measured(run)
     assert alone["samples"] <= 150
     # A resume follows the committed epochs again, as here.
-    watch_rank(0, str(run.root), config, 15)
+    watch_rank(0, str(run.root), config, 14)
     assert measured(run) == alone
     run.stability.delete()
-    run_on_ranks(watch_rank, 2, str(run.root), config, 15)
+    run_on_ranks(watch_rank, 2, str(run.root), config, 14)
     assert measured(run) == alone
 
 
 def test_what_opens_a_recording_again_that_has_stopped(make_dynamics: MakeDynamics) -> None:
     run = make_dynamics(WILD)
-    rule = {"overlap": 0.5, "correlation": 0.93}
+    rule = {"overlap": 0.87, "correlation": -0.2}
     watch_rank(0, str(run.root), settings(**rule), 13)
     assert enough_recorded(run, settings(**rule), 14)
-    assert enough_recorded(run, settings(**rule | {"correlation": 0.9}), 14)
-    assert not enough_recorded(run, settings(**rule | {"correlation": 0.99}), 14)
+    assert enough_recorded(run, settings(**rule | {"correlation": -0.3}), 14)
+    assert not enough_recorded(run, settings(**rule | {"correlation": 0.5}), 14)
     assert not enough_recorded(run, settings(**rule, patience=4), 14)
     assert not enough_recorded(run, settings(**rule, lag=3), 14)
     assert not enough_recorded(run, settings(**rule, max_samples=100), 14)

@@ -55,8 +55,8 @@ def test_a_recording_that_settled_is_done_until_the_thresholds_say_otherwise(
     logging.getLogger("dualprune").propagate = True
     with caplog.at_level(logging.INFO, logger="dualprune"):
         run_stages(run, settings({"stable": any_move}), ["record", "score"])
-    assert recorded(run) == (3, "stable", [0, 1, 2])
-    assert "the scores have settled after 3 of at most 6 epochs" in caplog.text
+    assert recorded(run) == (4, "stable", [0, 1, 2, 3])
+    assert "the scores have settled after 4 of at most 6 epochs" in caplog.text
     assert "score.dual: done already, skipped" in caplog.text
     commits = DynamicsStore(run).commits
 
@@ -89,12 +89,33 @@ def test_a_recording_that_settled_is_done_until_the_thresholds_say_otherwise(
     after = DynamicsStore(run).commits
     assert {epoch: after[epoch] for epoch in commits} == commits
     measured = run.stability.read_json()
-    assert [row["epoch"] for row in measured["epochs"]] == [2, 3, 4, 5]
+    assert [row["epoch"] for row in measured["epochs"]] == [3, 4, 5]
     assert measured["settled"] is None
     assert run.require("score.dual", "score")["settings"]["epochs"] == 6
     for bucket in range(3):
         expected = dual(DynamicsStore(run).read_bucket(bucket)["target_prob"], 2)
         assert read_scores(run, "dual", bucket)["score"].to_pylist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        (
+            {"lag": 1, "patience": 4},
+            r"before 7 epochs: the first measurement is after 4 \(the newest 2 are compared with",
+        ),
+        (
+            {"lag": 4, "patience": 2},
+            r"before 7 epochs: the first measurement is after 6 \(the newest 4 are compared with",
+        ),
+    ],
+)
+def test_a_recording_that_could_not_stop_is_refused(
+    tmp_path: Path, settings: Any, rule: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        run_stages(RunDirectory(tmp_path / "run"), settings({"stable": rule}), ["record"])
+    assert not (tmp_path / "run" / "dynamics").exists()
 
 
 def test_scores_of_a_statistic_that_is_not_recorded_cannot_be_followed(
