@@ -133,7 +133,8 @@ def _glob_base(path: str) -> tuple[Location, list[str]]:
     """Return where a path begins and, where it is a glob, the pattern of what follows, one part per folder."""
     place = Location.of(path)
     base, mark, options = place.address.partition("?") if not place.is_local else (place.address, "", "")
-    if not re.search(r"[*?[]", base) or place.exists():
+    # A name on disk may hold such characters itself.
+    if not re.search(r"[*?[]", base) or (place.is_local and place.exists()):
         return place, []
     parts = base.split("/")
     first = next(number for number, part in enumerate(parts) if re.search(r"[*?[]", part))

@@ -14,6 +14,7 @@ from dualprune.core.config_file import make_config
 from dualprune.core.own_folder import MARK, replaced
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
+from dualprune.data.source import open_source
 from dualprune.errors import ConfigError, DataError, RunError, StorageError
 from dualprune.stages.pipeline import run_stages
 from tests.conftest import MakeDynamics
@@ -43,8 +44,6 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def run(make_dynamics: MakeDynamics, config: Config) -> RunDirectory:
     """A run that has selected half of the rows of the Parquet file."""
-    from dualprune.data.source import open_source
-
     prob = np.random.default_rng(0).random((NUM, 5), dtype=np.float32)
     made = make_dynamics(prob, ids=table()["sample_id"].to_pylist(), labels=np.arange(NUM) % 3, num_buckets=1)
     source = open_source(config.data).fingerprint()
@@ -215,3 +214,27 @@ def test_rows_of_changed_data_are_not_taken(run: RunDirectory, config: Config, t
     pq.write_table(now, tmp_path / "data" / "train.parquet")
     with pytest.raises(DataError, match=r"the training data have changed since .* recorded them"):
         run_stages(run, config, ["export"], force=True)
+
+
+def test_rows_of_shards_that_differ_are_exported_as_one_table(
+    run: RunDirectory, config: Config, make_dynamics: MakeDynamics, tmp_path: Path
+) -> None:
+    first, second = table().slice(0, 25), table().slice(25)
+    second = second.set_column(2, "label", second["label"].cast(pa.int32())).append_column("note", pa.array(["x"] * 15))
+    folder = tmp_path / "shards"
+    folder.mkdir()
+    pq.write_table(first, folder / "a.parquet")
+    pq.write_table(second.select(["note", "label", "sample_id", "image"]), folder / "b.parquet")
+    found = config.model_copy(update={"data": config.data.model_copy(update={"path": str(folder)})})
+    source = open_source(found.data)
+    with run.stage("index", {"data": found.identity("data"), "source": source.fingerprint()}) as stage:
+        stage.summary = {"samples": NUM}
+    with run.stage("record", {}, [stage.fingerprint]) as stage:
+        stage.summary = {"epochs": 5}
+    run_stages(run, at(found, tmp_path / "out"), ["score", "select", "export"])
+    kept = pq.read_table(tmp_path / "out" / "beta-0.5" / "data")
+    mask = np.load(tmp_path / "out" / "beta-0.5" / "mask.npy")
+    assert kept.schema.names[:4] == ["sample_id", "image", "label", "note"]
+    assert kept["sample_id"].equals(table()["sample_id"].filter(pa.array(mask)))
+    assert kept["label"].to_pylist() == (np.arange(NUM) % 3)[mask].tolist()
+    assert kept["note"].to_pylist() == [None if row < 25 else "x" for row in np.flatnonzero(mask)]
