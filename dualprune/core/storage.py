@@ -128,8 +128,12 @@ class Location:
 
     def is_inside(self, folder: Location) -> bool:
         """Whether this is the folder, or lies somewhere below it; links on a local disk are followed."""
-        own, other = self._comparable(), folder._comparable()
-        return own == other or own.startswith(other.rstrip("/") + "/")
+        return self.path_inside(folder) is not None
+
+    def path_inside(self, folder: Location) -> str | None:
+        """Return the path from a folder to this, empty for the folder itself; None where this lies elsewhere."""
+        own, other = self._comparable().rstrip("/") + "/", folder._comparable().rstrip("/") + "/"
+        return own[len(other) : -1] if own.startswith(other) else None
 
     def _comparable(self) -> str:
         if self.is_local:

@@ -71,6 +71,16 @@ def base_places(paths: str | Collection[str] | None) -> list[Location]:
     return [_glob_base(path)[0] for path in ([paths] if isinstance(paths, str) else paths or [])]
 
 
+def reading_place(paths: str | Collection[str] | None, place: Location) -> Location | None:
+    """Return by which of these paths a file at `place`, or below it, would be read as data; None where by none."""
+    for path in [paths] if isinstance(paths, str) else paths or []:
+        base, pattern = _glob_base(path)
+        below = place.path_inside(base)
+        if below is not None and _reaches(below.split("/") if below else [], pattern):
+            return base
+    return None
+
+
 def _named(paths: str | Collection[str] | None, key: str, layout: str, suffixes: Sequence[str]) -> list[DataFile]:
     listed = [paths] if isinstance(paths, str) else list(paths or [])
     files = [file for path in listed for file in _expanded(path, key, layout, suffixes)]
@@ -153,6 +163,13 @@ def _fits(parts: list[str], pattern: list[str]) -> bool:
     if pattern[0] == "**":
         return any(_fits(parts[count:], pattern[1:]) for count in range(len(parts) + 1))
     return bool(parts) and fnmatchcase(parts[0], pattern[0]) and _fits(parts[1:], pattern[1:])
+
+
+def _reaches(parts: list[str], pattern: list[str]) -> bool:
+    """Return whether a pattern may match something at a place, below it, or a folder above it."""
+    if not parts or not pattern or pattern[0] == "**":
+        return True
+    return fnmatchcase(parts[0], pattern[0]) and _reaches(parts[1:], pattern[1:])
 
 
 def _split_of(name: str) -> str | None:

@@ -32,21 +32,26 @@ def check_places(run: RunDirectory, config: Config) -> None:
 
     Exports inside their own run are the default, and allowed.
     """
-    from dualprune.data.files import base_places
+    from dualprune.data.files import base_places, reading_place
     from dualprune.stages.export import export_place
     from dualprune.stages.select.names import selection_names
 
+    exported = (
+        [] if config.export.path is None else [export_place(run, config, name) for name in selection_names(config)]
+    )
     for key in ("path", "test_path"):
-        for data in base_places(getattr(config.data, key)):
+        paths = getattr(config.data, key)
+        for data in base_places(paths):
             _apart(f"data.{key}", data, run.root, "the run directory", "keep data and run apart")
-            if config.export.path is not None:
-                remedy = "export to a folder of its own"
-                for name in selection_names(config):
-                    _apart(
-                        f"data.{key}", data, export_place(run, config, name), "what export.path will replace", remedy
-                    )
-                _apart("export.path", Location.of(config.export.path), data, f"data.{key}", remedy)
-            _apart("the run directory", run.root, data, f"data.{key}", "keep data and run apart")
+            for place in exported:
+                _apart(f"data.{key}", data, place, "what export.path will replace", "export to a folder of its own")
+        written = {"the run directory": (run.root, "keep data and run apart")}
+        if config.export.path is not None:
+            written["export.path"] = (Location.of(config.export.path), "export to a folder of its own")
+        for what, (place, remedy) in written.items():
+            data_place = reading_place(paths, place)
+            if data_place is not None:
+                raise ConfigError(f"{what}: {place} lies inside data.{key} ({data_place}); {remedy}")
 
 
 def _apart(what: str, place: Location, folder: Location, name: str, remedy: str) -> None:

@@ -85,6 +85,20 @@ def test_every_path_of_a_list_is_kept_apart_from_the_run(tmp_path: Path) -> None
         check_before(STAGES, RunDirectory(tmp_path / "run"), make_config({"data": data}))
 
 
+@pytest.mark.parametrize(
+    ("pattern", "reads_run"), [("*.parquet", False), ("t*/*.parquet", False), ("r*", True), ("**/*.parquet", True)]
+)
+def test_a_run_beside_the_files_of_a_glob(tmp_path: Path, pattern: str, reads_run: bool) -> None:
+    for name in ("a.parquet", "train/a.parquet", "r.parquet"):
+        write(tmp_path / name, rows(0, 4))
+    made = make_config({"data": {"source": "parquet", "path": str(tmp_path / pattern)}})
+    if not reads_run:
+        check_before(STAGES, RunDirectory(tmp_path / "run"), made)
+        return
+    with pytest.raises(ConfigError, match=r"the run directory: .*run lies inside data\.path"):
+        check_before(STAGES, RunDirectory(tmp_path / "run"), made)
+
+
 @pytest.mark.parametrize("stage", ["record", "evaluate"])
 def test_a_model_that_torchvision_does_not_have(stage: str, tmp_path: Path) -> None:
     config = make_config({"model": {"name": "torchvision/resnet5O"}})
