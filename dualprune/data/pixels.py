@@ -45,7 +45,9 @@ def data_facts(source: Source, parts: Sequence[dict[str, Any]]) -> DataFacts:
     train = [part for part in parts if part["split"] == "train"]
     count = sum(part["pixels"] for part in train)
     if not count:
-        raise DataError("the data set has no image that can be decoded")
+        raise DataError(
+            "the data set has no image that can be decoded; set data.on_error to raise for the reason of the first"
+        )
     channels = source.config.channels or max(part["shape"][0] for part in train)
     coloured = [part["split"] for part in parts if part["shape"][0] > channels]
     if coloured:
