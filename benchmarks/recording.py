@@ -35,7 +35,7 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter, lay_out
 from dualprune.scores import Dual, DualAccumulator, dual
 from dualprune.scores.mean_prob import mean_prob
-from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.engine.rules import DrawRules
 from dualprune.selection.samplers.beta import Beta
 from dualprune.selection.stability import Chances, Row, chances, movement, rank_correlation, settled_at
 from dualprune.stages.score.running import RunningScores

@@ -68,6 +68,7 @@ BASELINES: dict[str, dict[str, Any]] = {
         "score": None,
         "ratio": 0.7,
         "seed": 0,
+        "stream": 1,
         "options": {},
         "always_keep": None,
         "never_keep": None,
@@ -85,6 +86,7 @@ BASELINES: dict[str, dict[str, Any]] = {
         "steps": None,
         "budget": "epochs",
         "batch_size": None,
+        "redraw": False,
         "parallel": "auto",
     },
     "tune": {

@@ -81,7 +81,8 @@ def make_config(values: Mapping[str, Any]) -> Config:
 
 def with_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """Return the checked configuration with overrides such as `select.ratio=0.7` laid over it."""
-    return make_config(_with_overrides(config.model_dump(mode="json"), overrides))
+    # What was not set stays so: a run may have values of its own for it.
+    return make_config(_with_overrides(config.model_dump(mode="json", exclude_unset=True), overrides))
 
 
 def dump_config(config: Config) -> str:

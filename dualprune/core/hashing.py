@@ -26,19 +26,18 @@ def mix(values: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def hash_ids(sample_ids: Any, seed: int) -> NDArray[np.uint64]:
     """Return uint64 [n] for ids int64 [n] or strings [n] (numpy, list or Arrow) and a seed of 0 … 2^64 - 1."""
-    return hash_bits(id_bits(sample_ids), seed)
+    return salted(id_bits(sample_ids), seed_salt(seed))
 
 
-def hash_bits(bits: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Return the hashes uint64 [n] of ids that `id_bits` returned."""
-    hashed: NDArray[np.uint64] = _mix(bits, mix(np.array([seed], dtype=np.uint64))[0])
-    return hashed
+def seed_salt(seed: int) -> np.uint64:
+    """Return the salt of a seed's plain stream, which every user of this seed shares."""
+    salt: np.uint64 = mix(np.array([seed], dtype=np.uint64))[0]
+    return salt
 
 
 def stream_salt(seed: int, purpose: str) -> np.uint64:
     """Return the salt of a purpose's own stream of noise, such as "plan": purposes that share a seed share no noise."""
-    mixed = mix(np.array([seed], dtype=np.uint64))
-    salt: np.uint64 = mix(mixed ^ fnv1a(np.array([purpose])))[0]
+    salt: np.uint64 = mix(seed_salt(seed) ^ fnv1a(np.array([purpose])))[0]
     return salt
 
 

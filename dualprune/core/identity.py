@@ -6,7 +6,8 @@ default (the baseline stays the old one) orphans a recorded run or changes what 
 changes, the section's `version` is raised.
 
 A key that is missing in a run's own configuration takes its baseline; a key that is missing in a user's file takes its
-default.
+default. Results of one run are comparable only if all have the same value of the fields that a section names in
+`of_run`: where a user's file leaves such a field out, it takes the run's own value.
 """
 
 from __future__ import annotations

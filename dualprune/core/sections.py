@@ -227,6 +227,7 @@ class SelectConfig(Section):
 
     baseline = BASELINES["select"]
     neutral = frozenset({"name"})
+    of_run = frozenset({"stream"})
 
     name: Name | None = Field(
         None, description="Name of the selection; null: the method and the ratio, such as beta-0.7."
@@ -237,6 +238,11 @@ class SelectConfig(Section):
         0.7, description="Pruning ratio, the share removed; or a list of them."
     )
     seed: NonNegativeInt = 0
+    stream: Literal[1, 2] = Field(
+        2,
+        description="2: the draws of every sampler, and random baselines, have noise of their own; 1: they share that "
+        "of the seed, as in versions before. A run keeps its own unless this is set.",
+    )
     options: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="Options by sampler, such as `beta: {c_d: 5.5}`: `dualprune methods NAME`."
     )
@@ -271,12 +277,18 @@ class EvaluateConfig(Section):
 
     baseline = BASELINES["evaluate"]
     neutral = frozenset({"enabled", "parallel"})
+    of_run = frozenset({"redraw"})
 
     enabled: bool = Field(False, description="Evaluate as the last stage of `prune`; it trains on the full set too.")
     selections: list[Name] | None = Field(None, description="Names of selections; null: those of `select`.")
     full: bool = Field(True, description="Train on the full set as well.")
     random: bool = Field(True, description="Train on a random subset of each selection's size as well.")
     seeds: PositiveInt = Field(3, description="Trainings per subset, each with a seed of its own.")
+    redraw: bool = Field(
+        True,
+        description="Train each further seed on a new draw of the selection, so that the spread contains the chance of "
+        "the draw; false: all seeds on the kept set itself. A run keeps its own unless this is set.",
+    )
     epochs: PositiveInt | None = Field(None, description="Epochs of each training; null: `train.epochs`.")
     steps: PositiveInt | None = Field(
         None,

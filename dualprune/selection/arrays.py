@@ -14,7 +14,8 @@ from dualprune.core.plugins import make
 from dualprune.core.sections import SelectConfig
 from dualprune.errors import DataError
 from dualprune.selection.engine.counts import check_ratio
-from dualprune.selection.engine.drawing import Constraints, DrawRules, check_reads, draw_all
+from dualprune.selection.engine.drawing import check_reads, draw_all
+from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.engine.screen import possibly_kept
 from dualprune.selection.rows import BLOCK_ROWS, Rows
 from dualprune.selection.sampler import Sampler
@@ -30,6 +31,7 @@ def beta(
     ratio: float,
     c_d: float = 4.0,
     seed: int = 0,
+    stream: int = 2,
     sample_ids: Any = None,
     **constants: Any,
 ) -> Positions:
@@ -41,31 +43,44 @@ def beta(
         ratio: pruning ratio in [0, 1), the share removed.
         c_d: the data set's constant.
         seed: of the draw.
+        stream: 2, noise of each sampler's own; 1, noise of the seed that all samplers share, as earlier versions drew.
         sample_ids: int64 or string [n], from which the randomness follows; None: positions.
         constants: `exponent`, `concentration`, `scale` and `anchor_size`, the sampler's options.
     """
-    return _one("beta", {"c_d": c_d, **constants}, ratio, seed, score, mean_prob, sample_ids)
+    return _one(
+        "beta", {"c_d": c_d, **constants}, DrawRules((ratio,), seed, stream=stream), score, mean_prob, sample_ids
+    )
 
 
-def top_k(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None, **options: Any) -> Positions:
+def top_k(
+    score: ArrayLike, *, ratio: float, seed: int = 0, stream: int = 2, sample_ids: Any = None, **options: Any
+) -> Positions:
     """Keep the highest scores [n], ties by the hash of (seed, id), and return their positions, int64 [k], ascending.
 
     `options` are `order` ("hardest", "easiest") and `skip`.
     """
-    return _one("top_k", options, ratio, seed, score, None, sample_ids)
+    return _one("top_k", options, DrawRules((ratio,), seed, stream=stream), score, None, sample_ids)
 
 
-def random(num_samples: int, *, ratio: float, seed: int = 0, sample_ids: Any = None) -> Positions:
-    """Keep samples at random, and return their positions, int64 [k], ascending."""
-    return _one("random", {}, ratio, seed, np.ones(check_whole("num_samples", num_samples, 1)), None, sample_ids)
+def random(
+    num_samples: int, *, ratio: float, seed: int = 0, stream: int = 2, purpose: str = "", sample_ids: Any = None
+) -> Positions:
+    """Keep samples at random, and return their positions, int64 [k], ascending.
+
+    `purpose` names another stream than the sampler's own, such as "baseline/0" for a baseline.
+    """
+    rules = DrawRules((ratio,), seed, stream=stream, purpose=purpose)
+    return _one("random", {}, rules, np.ones(check_whole("num_samples", num_samples, 1)), None, sample_ids)
 
 
-def ccs(score: ArrayLike, *, ratio: float, seed: int = 0, sample_ids: Any = None, **options: Any) -> Positions:
+def ccs(
+    score: ArrayLike, *, ratio: float, seed: int = 0, stream: int = 2, sample_ids: Any = None, **options: Any
+) -> Positions:
     """Keep samples by coverage-centric selection (arXiv 2210.15809), and return their positions, int64 [k], ascending.
 
     `options` are `strata`, `drop` and `drop_by`, which must be "score" here where anything is dropped.
     """
-    return _one("ccs", options, ratio, seed, score, None, sample_ids)
+    return _one("ccs", options, DrawRules((ratio,), seed, stream=stream), score, None, sample_ids)
 
 
 def stratified(
@@ -73,13 +88,14 @@ def stratified(
     *,
     ratio: float,
     seed: int = 0,
+    stream: int = 2,
     sample_ids: Any = None,
     strata: int = 50,
     drop_hardest: float = 0.0,
 ) -> Positions:
     """Keep what `ccs` keeps with `drop_by="score"` and the share `drop_hardest` dropped: its older name."""
     options = {"strata": strata, "drop": drop_hardest, "drop_by": "score"}
-    return ccs(score, ratio=ratio, seed=seed, sample_ids=sample_ids, **options)
+    return ccs(score, ratio=ratio, seed=seed, stream=stream, sample_ids=sample_ids, **options)
 
 
 def select(
@@ -142,16 +158,15 @@ def draw(
 def _one(
     name: str,
     options: dict[str, Any],
-    ratio: float,
-    seed: int,
+    rules: DrawRules,
     score: ArrayLike,
     mean_prob: ArrayLike | None,
     sample_ids: Any,
 ) -> Positions:
-    check_ratio(ratio)
-    check_whole("seed", seed, 0)
+    for ratio in rules.ratios:
+        check_ratio(ratio)
     sampler = make("sampler", name, options, f"select.options.{name}")
-    return draw(sampler, DrawRules((ratio,), seed), score, mean_prob, sample_ids=sample_ids)[0]
+    return draw(sampler, rules, score, mean_prob, sample_ids=sample_ids)[0]
 
 
 def _columns(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> dict[str, Any]:

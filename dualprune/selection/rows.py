@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from dualprune.core.hashing import hash_ids, uniform
+from dualprune.core.hashing import id_bits, salted, uniform
 
 # The arrays of this many rows fit into a core's own cache.
 BLOCK_ROWS = 1 << 16
@@ -66,14 +66,14 @@ class Rows:
                 self._made[key] = make()
         return self._made[key]
 
-    def hash(self, seed: int) -> NDArray[np.uint64]:
-        """Return the hash of the ids, uint64 [n]."""
-        result: NDArray[np.uint64] = self.once(("hash", seed), lambda: hash_ids(self.sample_id, seed))
+    def hash(self, salt: np.uint64) -> NDArray[np.uint64]:
+        """Return the hash of the ids in the stream of a salt, uint64 [n]."""
+        result: NDArray[np.uint64] = self.once(("hash", salt), lambda: salted(id_bits(self.sample_id), salt))
         return result
 
-    def noise(self, seed: int) -> NDArray[np.float64]:
-        """Return standard Gumbel noise that follows from the ids, float64 [n]."""
-        result: NDArray[np.float64] = self.once(("noise", seed), lambda: _gumbel(self.hash(seed)))
+    def noise(self, salt: np.uint64) -> NDArray[np.float64]:
+        """Return standard Gumbel noise that follows from the ids and a salt, float64 [n]."""
+        result: NDArray[np.float64] = self.once(("noise", salt), lambda: _gumbel(self.hash(salt)))
         return result
 
 

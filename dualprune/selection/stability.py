@@ -14,6 +14,7 @@ it is the shared part of the kept set, less what random sets share, rescaled to 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypedDict
 
 import numpy as np
@@ -21,8 +22,8 @@ from numpy.typing import NDArray
 
 from dualprune.core.hashing import hash_ids
 from dualprune.core.sections import BalanceConfig, SelectConfig, StableConfig
-from dualprune.selection.engine.drawing import Constraints, DrawRules, Outcome, draw_all
-from dualprune.selection.engine.ranks import rank_key
+from dualprune.selection.engine.drawing import draw_all
+from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import SAMPLERS, Sampler
 
@@ -78,22 +79,11 @@ def chances(
         yield function([rows])
 
     found = {}
-    for outcome in draw_all(each, sampler, rules, Constraints()):
+    for outcome in draw_all(each, sampler, replace(rules, purpose="stability"), Constraints()):
         chance = np.zeros(len(score), dtype=np.float32)
-        chance[usable] = _chance(outcome, rows)
+        chance[usable] = outcome.inclusion(rows)
         found[f"{outcome.ratio:g}"] = chance
     return found
-
-
-def _chance(outcome: Outcome, rows: Rows) -> NDArray[np.float64]:
-    kept = outcome.cutoff.keeps(rows).astype(np.float64)
-    if not outcome.draw.weighted:
-        return kept
-    cell, _ = outcome.cutoff.spec.places(rows)
-    chance = outcome.cutoff.inclusion(rows, outcome.cells_drawn, outcome.cells_candidates)
-    # Where fewer samples have a weight than are kept, no chance decides.
-    certain = rank_key(outcome.cutoff.next_rank)[cell] == -np.inf
-    return np.where(cell < 0, 0.0, np.where(certain, kept, chance))
 
 
 def rank_correlation(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:

@@ -108,7 +108,10 @@ def test_the_baseline_is_frozen() -> None:
 def test_the_identity_of_a_configuration_is_what_it_sets() -> None:
     config = make_config({"train": {"lr": 0.2}, "select": {"ratio": 0.5}})
     assert config.identity("train") == {"version": 1, "lr": 0.2}
-    assert config.identity("select") == {"version": 1, "ratio": 0.5}
+    # Today's stream of noise is not that of the baseline.
+    assert config.identity("select") == {"version": 1, "ratio": 0.5, "stream": 2}
+    earlier = make_config({"select": {"ratio": 0.5, "stream": 1}})
+    assert earlier.identity("select") == {"version": 1, "ratio": 0.5}
     assert config.identity("model") == {"version": 1}
     assert config.identity("data") == {"version": 1}
 

@@ -29,15 +29,18 @@ def splitmix64(value: int) -> int:
     return value ^ (value >> 31)
 
 
-def noise(sample_id: Any, seed: int) -> float:
-    """Return the Gumbel noise of one id."""
-    if isinstance(sample_id, str):
-        bits = 0xCBF29CE484222325
-        for byte in sample_id.encode():
-            bits = ((bits ^ byte) * 0x100000001B3) & WORD
-    else:
-        bits = sample_id & WORD
-    uniform = ((splitmix64(bits ^ splitmix64(seed)) >> 12) + 0.5) / (1 << 52)
+def fnv1a(text: str) -> int:
+    bits = 0xCBF29CE484222325
+    for byte in text.encode():
+        bits = ((bits ^ byte) * 0x100000001B3) & WORD
+    return bits
+
+
+def noise(sample_id: Any, seed: int, purpose: str) -> float:
+    """Return the Gumbel noise of one id in the stream of a purpose; "": in the one that all share."""
+    salt = splitmix64(splitmix64(seed) ^ fnv1a(purpose)) if purpose else splitmix64(seed)
+    bits = fnv1a(sample_id) if isinstance(sample_id, str) else sample_id & WORD
+    uniform = ((splitmix64(bits ^ salt) >> 12) + 0.5) / (1 << 52)
     return -math.log(-math.log(uniform))
 
 
@@ -45,11 +48,11 @@ def best(rows: list[int], key: dict[int, float], count: int) -> list[int]:
     return sorted(rows, key=lambda row: -key[row])[:count]
 
 
-def random_keys(ids: list[Any], seed: int) -> dict[int, float]:
-    return {row: noise(sample_id, seed) for row, sample_id in enumerate(ids)}
+def random_keys(ids: list[Any], seed: int, purpose: str) -> dict[int, float]:
+    return {row: noise(sample_id, seed, purpose) for row, sample_id in enumerate(ids)}
 
 
-def beta_keys(ids: list[Any], seed: int, ratio: float, c_d: float) -> dict[int, float]:
+def beta_keys(ids: list[Any], seed: int, purpose: str, ratio: float, c_d: float) -> dict[int, float]:
     """Return log(BetaPDF(μ; a, b) · score) + noise of each row."""
     hardest = sorted(range(NUM), key=lambda row: (-SCORE[row], ids[row]))[:10]
     anchor = sum(MEAN[row] for row in hardest) / 10
@@ -61,7 +64,7 @@ def beta_keys(ids: list[Any], seed: int, ratio: float, c_d: float) -> dict[int, 
         + (b - 1) * math.log(1 - MEAN[row])
         - constant
         + math.log(SCORE[row])
-        + noise(ids[row], seed)
+        + noise(ids[row], seed, purpose)
         for row in range(NUM)
     }
 
@@ -84,19 +87,23 @@ def strata_by_plain_rules(count: int, strata: int, drop: float) -> dict[int, tup
 
 @pytest.mark.parametrize("kind", list(IDS))
 @pytest.mark.parametrize("ratio", [0.3, 0.9])
-def test_each_sampler_keeps_what_the_plain_one_keeps(kind: str, ratio: float) -> None:
+@pytest.mark.parametrize("stream", [1, 2])
+def test_each_sampler_keeps_what_the_plain_one_keeps(kind: str, ratio: float, stream: int) -> None:
     ids = IDS[kind].tolist()
     count, rows, seed = round((1 - ratio) * NUM), list(range(NUM)), 5
-    given = {"sample_ids": IDS[kind], "ratio": ratio, "seed": seed}
+    given = {"sample_ids": IDS[kind], "ratio": ratio, "seed": seed, "stream": stream}
+    purpose = {name: "" if stream == 1 else f"select/{name}" for name in ("beta", "random", "ccs")}
     assert selection.beta(SCORE, MEAN, c_d=5.5, **given).tolist() == sorted(
-        best(rows, beta_keys(ids, seed, ratio, 5.5), count)
+        best(rows, beta_keys(ids, seed, purpose["beta"], ratio, 5.5), count)
     )
-    assert selection.random(NUM, **given).tolist() == sorted(best(rows, random_keys(ids, seed), count))
+    assert selection.random(NUM, **given).tolist() == sorted(
+        best(rows, random_keys(ids, seed, purpose["random"]), count)
+    )
     score = dict(enumerate(SCORE.tolist()))
     assert selection.top_k(SCORE, **given).tolist() == sorted(best(rows, score, count))
     if ratio > 0.5:
         ccs = strata_by_plain_rules(count, strata=50, drop=0.1).values()
-        keys = random_keys(ids, seed)
+        keys = random_keys(ids, seed, purpose["ccs"])
         expected = sorted(row for members, number in ccs for row in best(members, keys, number))
         assert selection.stratified(SCORE, drop_hardest=0.1, **given).tolist() == expected
 
@@ -105,8 +112,8 @@ def test_each_sampler_keeps_what_the_plain_one_keeps(kind: str, ratio: float) ->
 def test_a_quota_a_class_is_a_draw_in_each_class(method: str) -> None:
     ids = IDS["string"].tolist()
     keys = {
-        "beta": beta_keys(ids, 0, 0.9, 4.0),
-        "random": random_keys(ids, 0),
+        "beta": beta_keys(ids, 0, "select/beta", 0.9, 4.0),
+        "random": random_keys(ids, 0, "select/random"),
         "top_k": dict(enumerate(SCORE.tolist())),
     }[method]
     balance = {"quota": "equal", "short": "redistribute"}

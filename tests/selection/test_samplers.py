@@ -15,8 +15,10 @@ from dualprune.core.plugins import make_sampler
 from dualprune.core.sections import BalanceConfig, SelectConfig
 from dualprune.errors import ConfigError, DataError
 from dualprune.selection.arrays import draw
-from dualprune.selection.engine.drawing import Constraints, DrawRules, Outcome, draw_all
+from dualprune.selection.engine.drawing import draw_all
+from dualprune.selection.engine.outcome import Outcome
 from dualprune.selection.engine.quotas import allot, stratum_budgets
+from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.engine.survey import Each
 from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import Draw, Sampler, Summary
@@ -208,7 +210,7 @@ def test_inclusion_probabilities_make_totals_free_of_bias() -> None:
     for seed in range(300):
         whole, [drawn] = drawn_with(SelectConfig(method="beta", ratio=0.7, seed=seed), Constraints())
         mask = drawn.cutoff.keeps(whole)
-        chance = drawn.cutoff.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)[mask]
+        chance = drawn.inclusion(whole)[mask]
         assert ((chance > 0) & (chance <= 1)).all()
         # A wrong probability shows at the heaviest samples; a tiny one makes the sum noisy without bias.
         heavy = SCORE[mask] > np.median(SCORE)
@@ -220,10 +222,12 @@ def test_inclusion_probabilities_make_totals_free_of_bias() -> None:
 
 
 def test_inclusion_of_random_and_ranked_draws() -> None:
-    for method, expected in (("random", 0.3), ("top_k", 1.0)):
-        whole, [drawn] = drawn_with(SelectConfig(method=method, ratio=0.7), Constraints())
-        chance = drawn.cutoff.inclusion(whole, drawn.cells_drawn, drawn.cells_candidates)
-        assert chance.tolist() == [expected] * 1000
+    whole, [drawn] = drawn_with(SelectConfig(method="random", ratio=0.7), Constraints())
+    assert drawn.inclusion(whole).tolist() == [0.3] * 1000
+    assert drawn.by_chance
+    whole, [drawn] = drawn_with(SelectConfig(method="top_k", ratio=0.7), Constraints())
+    assert drawn.inclusion(whole).tolist() == drawn.cutoff.keeps(whole).astype(float).tolist()
+    assert not drawn.by_chance
 
 
 def test_zero_weights_warn_with_their_number(caplog: pytest.LogCaptureFixture) -> None:

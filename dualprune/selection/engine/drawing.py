@@ -4,66 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from dualprune.core.sections import BalanceConfig, SelectConfig
 from dualprune.errors import ConfigError
 from dualprune.selection.engine.counts import some_kept
+from dualprune.selection.engine.outcome import Outcome
 from dualprune.selection.engine.quotas import group_quotas, minimums
 from dualprune.selection.engine.ranks import TOP_BIT, ranks
+from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.engine.search import kth_highest
 from dualprune.selection.engine.spec import Cutoff, DrawSpec, no_positions
 from dualprune.selection.engine.survey import Each, Survey, survey
+from dualprune.selection.engine.ties import count_ties
 from dualprune.selection.rows import Rows
-from dualprune.selection.sampler import ColumnDraw, Draw, Ints, Sampler, Summary
+from dualprune.selection.sampler import ColumnDraw, Ints, Sampler, Summary
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class DrawRules:
-    """The rules for any sampler: the ratios, the seed of the hashes, quotas of groups, and whether ratios nest."""
-
-    ratios: tuple[float, ...]
-    seed: int = 0
-    balance: BalanceConfig = field(default_factory=BalanceConfig)
-    nested: bool = False
-
-    @classmethod
-    def of(cls, select: SelectConfig) -> DrawRules:
-        """Return the rules of a configuration."""
-        return cls(tuple(select.ratios), select.seed, select.balance, select.nested)
-
-
-@dataclass(frozen=True)
-class Constraints:
-    """Positions that are always or never kept, ascending, and the names of the groups of `balance`."""
-
-    forced: Ints = field(default_factory=no_positions)
-    excluded: Ints = field(default_factory=no_positions)
-    groups: tuple[str, ...] = ("",)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """One ratio's cutoff, and how many of how many samples were drawn per cell, without forced ones."""
-
-    ratio: float
-    num_samples: int
-    num_kept: int
-    num_candidates: int
-    cutoff: Cutoff
-    cells_drawn: Ints
-    cells_candidates: Ints
-
-    @property
-    def draw(self) -> Draw:
-        """The draw, with its parameters."""
-        return self.cutoff.spec.draw
 
 
 def draw_all(each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints) -> list[Outcome]:
@@ -75,7 +35,7 @@ def draw_all(each: Each, sampler: Sampler, rules: DrawRules, constraints: Constr
         return drawing.draw(rules.ratios)
     done: dict[float, Outcome] = {}
     for ratio in sorted(set(rules.ratios)):
-        [done[ratio]] = drawing.draw([ratio], [outcome.cutoff for outcome in done.values()])
+        [done[ratio]] = drawing.draw([ratio], list(done.values()))
     return [done[ratio] for ratio in rules.ratios]
 
 
@@ -101,7 +61,8 @@ class _Drawing:
                 "sampler"
             )
         num_groups = len(self._groups) if self._balance.active else 1
-        self._base = DrawSpec(ColumnDraw(), rules.seed, num_groups, constraints.forced, constraints.excluded)
+        salt = rules.salt(sampler.name)
+        self._base = DrawSpec(ColumnDraw(), salt, num_groups, constraints.forced, constraints.excluded)
         self._seen = survey(each, self._base, sampler.num_top, sampler.reads)
         if self._seen.lowest == -np.inf:
             self._base = replace(self._base, has_unranked=True)
@@ -110,10 +71,10 @@ class _Drawing:
         # Surveys by a draw's own cells; ratios with equal cells share one.
         self._surveys: list[tuple[DrawSpec, Survey]] = []
 
-    def draw(self, ratios: Sequence[float], within: Sequence[Cutoff] = ()) -> list[Outcome]:
-        """Draw some ratios in the same passes, from what every one of `within` keeps."""
+    def draw(self, ratios: Sequence[float], larger: Sequence[Outcome] = ()) -> list[Outcome]:
+        """Draw some ratios in the same passes, from what every one of the `larger` keeps."""
         total = self._seen.num_samples
-        specs = [self._spec(ratio, tuple(within)) for ratio in ratios]
+        specs = [self._spec(ratio, tuple(outcome.cutoff for outcome in larger)) for ratio in ratios]
         surveys = [self._sizes(spec) for spec in specs]
         if self._sampler.has_ratio:
             counts = [some_kept(total, ratio) for ratio in ratios]
@@ -135,7 +96,7 @@ class _Drawing:
             ratios, counts, cutoffs, surveys, wanted, available, strict=True
         ):
             forced = seen.forced if len(seen.forced) == len(of) else np.array([seen.forced.sum()])
-            outcome = Outcome(ratio, total, count, int(of.sum()), cutoff, number - forced, of - forced)
+            outcome = Outcome(ratio, total, count, int(of.sum()), cutoff, number - forced, of - forced, tuple(larger))
             self._warn(outcome)
             outcomes.append(outcome)
         return outcomes
@@ -144,12 +105,17 @@ class _Drawing:
         """Find the sampler's cuts among all candidates, and return its draw with all constraints."""
         seen = self._seen
         cuts = []
-        for cut in self._sampler.cuts(ratio, seen.available):
+        for place, cut in enumerate(self._sampler.cuts(ratio, seen.available)):
             key = (cut.column, cut.end, tuple(cut.count.tolist()))
             if key not in self._cutoffs:
-                # Samples that are always kept count here like the others, where the column ranks them.
+                # Samples that are always kept count here like the others, where the column ranks them. With the noise
+                # of the draw, those that the cut's ties leave would be drawn less often than others.
                 spec = replace(
-                    self._base, draw=ColumnDraw(cut.column, cut.end), num_groups=len(cut.count), forced=no_positions()
+                    self._base,
+                    draw=ColumnDraw(cut.column, cut.end),
+                    salt=self._rules.salt(self._sampler.name, f"/cut{place}"),
+                    num_groups=len(cut.count),
+                    forced=no_positions(),
                 )
                 of = survey(self._each, spec).available if len(self._base.forced) else seen.available
                 of = of if len(of) == len(cut.count) else np.array([of.sum()])
@@ -176,7 +142,9 @@ class _Drawing:
         return self._surveys[-1][1]
 
     def _search(self, specs: Sequence[DrawSpec], wanted: Sequence[Ints], available: Sequence[Ints]) -> list[Cutoff]:
-        return kth_highest(self._each, specs, wanted, available, self._seen.sketch)
+        cutoffs = kth_highest(self._each, specs, wanted, available, self._seen.sketch)
+        count_ties(self._each, cutoffs)
+        return cutoffs
 
     def _with_minimums(
         self, specs: Sequence[DrawSpec], surveys: Sequence[Survey], counts: Sequence[int]
@@ -257,6 +225,6 @@ class _Drawing:
 def _num_weighted(spec: DrawSpec, blocks: Iterable[Rows]) -> int:
     """Return how many samples that take part have a weight."""
     return sum(
-        int(np.count_nonzero((spec.cells(rows)[0] >= 0) & (ranks(spec.draw, rows, spec.seed) >= TOP_BIT)))
+        int(np.count_nonzero((spec.cells(rows)[0] >= 0) & (ranks(spec.draw, rows, spec.salt) >= TOP_BIT)))
         for rows in blocks
     )

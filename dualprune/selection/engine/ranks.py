@@ -21,15 +21,15 @@ SCALE = 2.0**FRACTION_BITS
 ZERO = np.int64(1 << 62)
 
 
-def ranks(draw: Draw, rows: Rows, seed: int) -> UInts:
+def ranks(draw: Draw, rows: Rows, salt: np.uint64) -> UInts:
     """Return the rank of each row, uint64 [n]; the highest are kept.
 
-    The k highest keys log(weight_i) + Gumbel(u_i), u_i from the hash of the id, are a draw without replacement with
-    probability proportional to the weight.
+    The k highest keys log(weight_i) + Gumbel(u_i), u_i from the hash of the id in the stream of `salt`, are a draw
+    without replacement with probability proportional to the weight.
     """
     if not draw.weighted:
         return ordered_bits(draw.order(rows))
-    noise = rows.noise(seed)
+    noise = rows.noise(salt)
     if draw.uniform:
         return key_rank(noise)
     log_weight = draw.order(rows)

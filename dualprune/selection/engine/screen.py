@@ -50,7 +50,7 @@ def may_reach(spec: DrawSpec, rows: Rows, floor: int) -> Mask | None:
     bound = spec.draw.bound(rows, float(rank_key(np.array([floor], dtype=np.uint64))[0]))
     if bound is None:
         return None
-    may: Mask = _may_reach(rows.hash(spec.seed), bound)
+    may: Mask = _may_reach(rows.hash(spec.salt), bound)
     forced = among(spec.forced, rows)
     return may if forced is None else may | forced
 

@@ -144,9 +144,9 @@ def kth_highest(
     if len(sketch):
         for spec, bracket in zip(specs, brackets, strict=True):
             if bracket.active.any():
-                rows = sketch.rows(spec.seed)
+                rows = sketch.rows(spec.salt)
                 rank, cell = spec.standing(rows)
-                bracket.narrow(bracket.active, bracket.wanted, bracket.available, cell, rank, rows.hash(spec.seed))
+                bracket.narrow(bracket.active, bracket.wanted, bracket.available, cell, rank, rows.hash(spec.salt))
     few = FEW
     while todo := [n for n, bracket in enumerate(brackets) if bracket.active.any()]:
         expected = sum(int(brackets[n].count[brackets[n].active].sum()) for n in todo)
@@ -168,12 +168,12 @@ def _look(specs: list[DrawSpec], brackets: list[Bracket], step: int, blocks: Ite
         rows = narrowed(whole, specs, floors)
         for spec, bracket, count, into in zip(specs, brackets, counts, columns, strict=True):
             rank, cell = spec.standing(rows)
-            numbers, *more = bracket.split(rank, cell, partial(rows.hash, spec.seed))
+            numbers, *more = bracket.split(rank, cell, partial(rows.hash, spec.salt))
             count += more
             if not len(numbers):
                 continue
             some = rows.take(numbers)
-            hash_, position = some.hash(spec.seed), some.position
+            hash_, position = some.hash(spec.salt), some.position
             if step > 1:
                 chosen = np.flatnonzero(hash_ & np.uint64(step - 1) == 0)
                 numbers, hash_, position = numbers[chosen], hash_[chosen], position[chosen]
@@ -189,9 +189,13 @@ def _settle(cutoff: Cutoff, cell: int, wanted: int, found: Found, numbers: Ints)
     rank, hash_, position = found.rank[numbers], found.hash[numbers], found.position[numbers]
     # A full sort costs ten times as much, and ties are few.
     last_rank = np.partition(rank, len(rank) - wanted)[len(rank) - wanted]
-    tied, under = np.flatnonzero(rank == last_rank), rank[rank < last_rank]
+    tied, under = np.flatnonzero(rank == last_rank), rank < last_rank
     tied = tied[np.lexsort((position[tied], ~hash_[tied]))]
     place = wanted - 1 - np.count_nonzero(rank > last_rank)
     last = tied[place]
     cutoff.rank[cell], cutoff.hash[cell], cutoff.position[cell] = last_rank, hash_[last], position[last]
-    cutoff.next_rank[cell] = last_rank if place + 1 < len(tied) else under.max(initial=0)
+    if place + 1 < len(tied):
+        cutoff.next_rank[cell], cutoff.next_hash[cell] = last_rank, hash_[tied[place + 1]]
+    else:
+        next_rank = rank[under].max(initial=0)
+        cutoff.next_rank[cell], cutoff.next_hash[cell] = next_rank, hash_[rank == next_rank].max(initial=0)

@@ -46,12 +46,12 @@ class Sketch:
         self.step *= step
         self.pieces = [_thinned(piece, step) for piece in self.pieces]
 
-    def rows(self, seed: int) -> Rows:
+    def rows(self, salt: np.uint64) -> Rows:
         """Return all as rows with random hashes: these are as good as the ids' for an estimate, and no id is read."""
         columns = {name: np.concatenate([piece[name] for piece in self.pieces]) for name in self.pieces[0]}
         rows = Rows.of(**columns)
-        hashes = np.random.default_rng(seed).integers(1 << 64, size=len(rows), dtype=np.uint64)
-        rows.once(("hash", seed), lambda: hashes)
+        hashes = np.random.default_rng(int(salt)).integers(1 << 64, size=len(rows), dtype=np.uint64)
+        rows.once(("hash", salt), lambda: hashes)
         return rows
 
 

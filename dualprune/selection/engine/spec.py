@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from dualprune.selection.engine.ranks import HIGHEST, rank_key, ranks
+from dualprune.selection.engine.ranks import HIGHEST, TOP_BIT, ranks
 from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import Draw, Floats, Ints, Mask, UInts
 
@@ -20,14 +21,15 @@ def no_positions() -> Ints:
 class DrawSpec:
     """One draw with its constraints; a cell is one of the draw's cells within a group.
 
-    `forced` and `excluded` are positions, ascending. A forced sample always takes part; where the draw has no cell for
-    it, it counts in the last cell of its group. Samples that one of `within` does not keep take no part. Those that one
-    of `first` keeps come before all others. `cuts` are the sampler's, in the order that the draw's cells expect.
-    `has_unranked` says that some scores are -inf: such samples are never kept.
+    `salt` is that of the stream of its noise, and of the hashes that order ties. `forced` and `excluded` are positions,
+    ascending. A forced sample always takes part; where the draw has no cell for it, it counts in the last cell of its
+    group. Samples that one of `within` does not keep take no part. Those that one of `first` keeps come before all
+    others. `cuts` are the sampler's, in the order that the draw's cells expect. `has_unranked` says that some scores
+    are -inf: such samples are never kept.
     """
 
     draw: Draw
-    seed: int
+    salt: np.uint64
     num_groups: int = 1
     forced: Ints = field(default_factory=no_positions)
     excluded: Ints = field(default_factory=no_positions)
@@ -52,13 +54,16 @@ class DrawSpec:
         constrained = len(self.excluded) or len(self.forced) or self.within or self.has_own_cells or self.has_unranked
         return self.num_groups == 1 and not constrained
 
-    def cells(self, rows: Rows) -> tuple[Ints, Mask | None]:
-        """Return each row's cell, int64 [n] with -1 for rows that take no part; and which are forced, or None."""
+    def cells(self, rows: Rows, inside: Sequence[Mask] | None = None) -> tuple[Ints, Mask | None]:
+        """Return each row's cell, int64 [n] with -1 for rows that take no part; and which are forced, or None.
+
+        `inside` says which rows lie in each of the cuts; None: as they were found.
+        """
         per_group = self.draw.num_cells
         forced = among(self.forced, rows)
         cell = np.zeros(len(rows), dtype=np.int64)
         if self.has_own_cells:
-            cell = self.draw.cell(rows, [cutoff.keeps(rows) for cutoff in self.cuts])
+            cell = self.draw.cell(rows, [cutoff.keeps(rows) for cutoff in self.cuts] if inside is None else inside)
         out = cell < 0 if self.has_own_cells else None
         if out is not None and forced is not None:
             cell = np.where(forced & out, per_group - 1, cell)
@@ -83,7 +88,7 @@ class DrawSpec:
     def standing(self, rows: Rows) -> tuple[UInts, Ints]:
         """Return each row's rank and cell."""
         cell, first = self.places(rows)
-        rank = ranks(self.draw, rows, self.seed)
+        rank = ranks(self.draw, rows, self.salt)
         return rank if first is None else np.where(first, HIGHEST, rank), cell
 
     def weight(self, rows: Rows) -> Floats:
@@ -93,25 +98,39 @@ class DrawSpec:
 
 @dataclass(frozen=True, eq=False)
 class Cutoff:
-    """The last kept sample of each cell, as rank, hash and position [C]; and the rank of the first one not kept."""
+    """The last kept sample of each cell, as rank, hash and position [C]; and rank and hash of the first one not kept.
+
+    `tie_share` is the share that is kept of the samples of the last kept rank, where hashes decide among them.
+    """
 
     spec: DrawSpec
     rank: UInts
     hash: UInts
     position: Ints
     next_rank: UInts
+    next_hash: UInts
+    tie_share: Floats
 
     @classmethod
     def trivial(cls, spec: DrawSpec, wanted: Ints) -> Cutoff:
         """Return a cutoff that keeps all of a cell where any are wanted, and none elsewhere."""
         end = np.where(wanted > 0, np.uint64(0), HIGHEST)
         position = np.where(wanted > 0, np.iinfo(np.int64).max, -1)
-        return cls(spec, end, end.copy(), position, np.zeros(len(wanted), dtype=np.uint64))
+        return cls(spec, end, end.copy(), position, end.copy(), end.copy(), np.ones(len(wanted)))
 
     @property
     def floor(self) -> int:
         """The lowest rank of a kept sample, in any cell; the highest possible rank where none is kept."""
         return int(self.rank.min())
+
+    @property
+    def divides_a_tie(self) -> Mask:
+        """For which cells hashes decide who is kept among samples of equal rank, bool [C]."""
+        # Sampling keys are equal by rounding alone.
+        by_rank = (self.rank < TOP_BIT) | (not self.spec.draw.weighted)
+        found = (self.position >= 0) & (self.position < np.iinfo(np.int64).max)
+        result: Mask = by_rank & found & (self.rank == self.next_rank)
+        return result
 
     def keeps(self, rows: Rows) -> Mask:
         """Return which rows are kept, bool [n]."""
@@ -128,30 +147,10 @@ class Cutoff:
         if tied.any():
             numbers = np.flatnonzero(tied & inside)
             c = cell[numbers]
-            hash_ = rows.hash(self.spec.seed)[numbers]
+            hash_ = rows.hash(self.spec.salt)[numbers]
             same = hash_ == self.hash[c]
             kept[numbers] = (hash_ > self.hash[c]) | (same & (rows.position[numbers] <= self.position[c]))
         return kept & inside
-
-    def inclusion(self, rows: Rows, num_drawn: Ints, num_candidates: Ints) -> Floats:
-        """Return the inclusion probability of kept rows, float64 [n].
-
-        For weighted draws it is the probability of a key above the cell's first one that is not kept, given the other
-        samples' keys: 1 - exp(-weight · exp(-key)). Sums over kept samples of value / probability are then unbiased
-        (Cohen and Kaplan 2007). With equal weights it is drawn / candidates of the cell. It is 1 for forced and ranked
-        samples.
-        """
-        if not self.spec.draw.weighted:
-            return np.ones(len(rows))
-        cell, first = self.spec.places(rows)
-        if self.spec.draw.uniform:
-            chance = (num_drawn / np.maximum(num_candidates, 1))[cell]
-        else:
-            key = rank_key(self.next_rank)[cell]
-            with np.errstate(over="ignore"):
-                chance = -np.expm1(-np.exp(self.spec.draw.order(rows) - key))
-            chance[key == -np.inf] = 1.0
-        return chance if first is None else np.where(first, 1.0, chance)
 
 
 def among(positions: Ints, rows: Rows) -> Mask | None:

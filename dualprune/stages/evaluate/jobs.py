@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 
 from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
-from dualprune.core.run import RunDirectory
+from dualprune.core.storage import Location
 
 if TYPE_CHECKING:
     from dualprune.stages.record.decode import ResidentData
 
 Positions = NDArray[np.int64]
-# The result of a job: subset, ratio, kept, budget, seed, accuracy, seconds, optimizer steps, visits (samples seen).
+# The result of a job: subset, ratio, kept, budget, seed, draw, accuracy, seconds, optimizer steps, visits (samples
+# seen).
 Row = dict[str, Any]
 
 
@@ -39,32 +40,45 @@ class AllSamples:
 
 @dataclass(frozen=True)
 class RandomSamples:
-    """A random subset of the candidates, pruned at `ratio`."""
+    """A random subset of the candidates, pruned at `ratio`, by the noise of a stream and purpose."""
 
     ratio: float
     seed: int
+    stream: int = 2
+    purpose: str = ""
+
+    @classmethod
+    def of(cls, config: Config, ratio: float, number: int, plain_seed: int) -> RandomSamples:
+        """Return the random baseline of the training with this number, which has noise of its own.
+
+        In a run of stream 1 it has the noise of `plain_seed`, which selections with that seed share.
+        """
+        if config.select.stream == 1:
+            return cls(ratio, plain_seed, stream=1)
+        return cls(ratio, config.train.seed, purpose=f"baseline/{number}")
 
     def positions(self, candidates: Positions) -> Positions:
         """Draw them."""
         # Imported here: the driver, which only plans, needs no selection.
         from dualprune.selection import random as random_subset
 
-        chosen: Positions = candidates[random_subset(len(candidates), ratio=self.ratio, seed=self.seed)]
+        kept = random_subset(
+            len(candidates), ratio=self.ratio, seed=self.seed, stream=self.stream, purpose=self.purpose
+        )
+        chosen: Positions = candidates[kept]
         return chosen
 
 
 @dataclass(frozen=True)
 class KeptSamples:
-    """The samples that a selection of a run keeps."""
+    """The samples of a selection of a run, or of another draw of it: those in the files of `kept`."""
 
-    run: str
-    selection: str
+    kept: Location
 
     def positions(self, candidates: Positions) -> Positions:
         """Return the kept positions; the selection was drawn from all samples, so `candidates` are ignored."""
         del candidates
-        kept = (RunDirectory(self.run).selection(self.selection) / "kept.parquet").read_table(["position"])
-        return np.asarray(kept["position"])
+        return np.asarray(self.kept.read_table(["position"])["position"])
 
 
 @dataclass(frozen=True)
@@ -78,6 +92,7 @@ class Job:
         ratio: the pruning ratio; None where it follows from how many samples are kept.
         seed: added to `train.seed`.
         budget: what it has in common with the full set's training, one of `dualprune.core.budgets.BUDGETS`.
+        draw: which draw of the subset it trains on; 0 is the kept set itself.
     """
 
     subset: str
@@ -86,6 +101,7 @@ class Job:
     ratio: float | None
     seed: int
     budget: str
+    draw: int = 0
 
     def __str__(self) -> str:
         ratio = "" if self.ratio is None else f" at ratio {self.ratio:g}"

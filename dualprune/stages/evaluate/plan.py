@@ -13,14 +13,20 @@ from dualprune.core.storage import Location, fingerprint
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.jobs import AllSamples, Job, KeptSamples, RandomSamples, Samples
 from dualprune.stages.select.facts import selection_facts
+from dualprune.stages.select.stage import KEPT
 
 logger = logging.getLogger(__name__)
 FULL, RANDOM = "full", "random"
+# The folder, in evaluation/, of draws of selections with further seeds, while they are trained on.
+DRAWS = "draws"
 
 
 @dataclass(frozen=True)
 class Training:
-    """One training of a comparison; `fingerprint` identifies the scores of its subset and the recipe."""
+    """One training of a comparison; `fingerprint` identifies the scores of its subset and the recipe.
+
+    `draw` 0 trains on the kept set of a selection, others on a new draw of it.
+    """
 
     subset: str
     ratio: float
@@ -29,20 +35,33 @@ class Training:
     budget: str
     fingerprint: str
     selection: str
+    draw: int = 0
 
     def file(self, run: RunDirectory) -> Location:
         """Return the file of the result."""
-        name = f"{self.subset}-{self.ratio:g}-{self.budget}-{self.seed}-{fingerprint(asdict(self))}.json"
+        facts = asdict(self)
+        if not self.draw:
+            # Versions before had no further draws, and their trainings are still found.
+            del facts["draw"]
+        name = f"{self.subset}-{self.ratio:g}-{self.budget}-{self.seed}-{fingerprint(facts)}.json"
         return run.root / "evaluation" / name
 
     def job(self, run: RunDirectory, config: Config) -> Job:
         """Return it as a job for a worker."""
         samples: Samples = AllSamples()
         if self.selection:
-            samples = KeptSamples(str(run.root.address), self.selection)
+            samples = KeptSamples(self.place(run))
         elif self.subset == RANDOM:
-            samples = RandomSamples(self.ratio, self.seed)
-        return Job(self.subset, samples, config, self.ratio, self.seed, self.budget)
+            samples = RandomSamples.of(config, self.ratio, self.seed, plain_seed=self.seed)
+        draw = self.seed if self.subset == RANDOM else self.draw
+        return Job(self.subset, samples, config, self.ratio, self.seed, self.budget, draw)
+
+    def place(self, run: RunDirectory) -> Location:
+        """Return the place of the samples of its selection, or of another draw of it."""
+        folder = run.selection(self.selection)
+        if self.draw:
+            folder = run.root / "evaluation" / DRAWS / f"{self.selection}-{self.draw}"
+        return folder / KEPT
 
 
 def plan_trainings(
@@ -54,10 +73,15 @@ def plan_trainings(
     """
     evaluate = config.evaluate
     index = run.require("index", "record")
+    # With stream 1, baselines are drawn as before there were streams.
+    noise = [] if config.select.stream == 1 else [{"stream": config.select.stream}]
     subsets: list[tuple[str, float, int, str, str]] = []
+    redrawn = set()
     for name, drawn in zip(names, fingerprints, strict=True):
         facts = selection_facts(run, name)
         subsets.append((name, facts["ratio"], facts["num_kept"], drawn, name))
+        if evaluate.redraw and facts.get("by_chance", True):
+            redrawn.add(name)
     if evaluate.random:
         sizes = dict.fromkeys((ratio, kept) for _, ratio, kept, _, _ in subsets)
         subsets = [(RANDOM, ratio, kept, index["fingerprint"], "") for ratio, kept in sizes] + subsets
@@ -67,7 +91,16 @@ def plan_trainings(
         total = index["summary"]["samples"]
         rows = [(FULL, 0.0, total, index["fingerprint"], "", budget) for budget in _full_budgets(config)] + rows
     trainings = [
-        Training(subset, ratio, kept, seed, budget, fingerprint([drawn, _recipe(config, budget)]), selection)
+        Training(
+            subset,
+            ratio,
+            kept,
+            seed,
+            budget,
+            fingerprint([drawn, _recipe(config, budget), *(noise if subset == RANDOM else [])]),
+            selection,
+            seed if subset in redrawn else 0,
+        )
         for subset, ratio, kept, drawn, selection, budget in rows
         for seed in range(evaluate.seeds)
     ]

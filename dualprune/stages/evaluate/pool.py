@@ -66,7 +66,7 @@ class TrainingPool:
                 for number, row in self.results([job for job, _ in todo]):
                     todo[number][1].write_json(row)
                     done(f"{row['subset']} {row['ratio']:g}: {row['accuracy']:.1%}")
-        return [{**file.read_record(), "subset": job.subset} for job, file in jobs]
+        return [{**file.read_record(), "subset": job.subset, "draw": job.draw} for job, file in jobs]
 
     def results(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Row]]:
         """Yield (number, row) of each job as it ends.

@@ -11,12 +11,13 @@ from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.stages.evaluate.jobs import Row, TrainingContext
-from dualprune.stages.evaluate.plan import FULL, Training, plan_trainings, tell_of_steps
+from dualprune.stages.evaluate.plan import DRAWS, FULL, Training, plan_trainings, tell_of_steps
 from dualprune.stages.evaluate.pool import TrainingPool
 from dualprune.stages.evaluate.together import train_together
 from dualprune.stages.inputs import selection_inputs
 from dualprune.stages.record.decode import load_resident
 from dualprune.stages.recorded_source import recorded_source
+from dualprune.stages.select.drawn import redraw
 from dualprune.stages.select.names import selection_names
 
 
@@ -33,6 +34,7 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
         **config.batches_identity(),
         "evaluate": config.identity("evaluate"),
         "selections": names,
+        **({} if config.select.stream == 1 else {"stream": config.select.stream}),
     }
     with run.stage("evaluate", settings, inputs, force=force) as stage:
         if stage.done:
@@ -54,14 +56,21 @@ def _train(run: RunDirectory, config: Config, trainings: list[Training]) -> list
     """Return the rows of all trainings, in order, after training those without a file."""
     jobs = [(training.job(run, config), training.file(run)) for training in trainings]
     if all(file.exists() for _, file in jobs):
-        return [file.read_record() for _, file in jobs]
+        return [{**file.read_record(), "draw": job.draw} for job, file in jobs]
     ensure_ray(config.scaling)
+    draws = run.root / "evaluation" / DRAWS
+    missing = [training for training in trainings if training.draw and not training.file(run).exists()]
+    for training in {(training.selection, training.draw): training for training in missing}.values():
+        redraw(run, config, training.selection, training.draw, training.place(run))
     workers, max_failures = Workers.of(config.scaling), config.scaling.max_failures
     context = TrainingContext(load_resident(recorded_source(run, config)), workers)
     if config.evaluate.parallel == "data" and workers.count > 1:
-        return train_together(context, jobs, run.root / "evaluation" / "ray", "evaluate", max_failures)
-    with TrainingPool(context, workers.count, max_failures) as pool:
-        return pool.train(jobs, "evaluate")
+        rows = train_together(context, jobs, run.root / "evaluation" / "ray", "evaluate", max_failures)
+    else:
+        with TrainingPool(context, workers.count, max_failures) as pool:
+            rows = pool.train(jobs, "evaluate")
+    draws.delete()
+    return rows
 
 
 def summarise(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -79,6 +88,7 @@ def summarise(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
                 "kept": group[0]["kept"],
                 "budget": budget,
                 "seeds": len(group),
+                "draws": len({result["draw"] for result in group}),
                 "accuracy": fmean(accuracies),
                 "accuracy_std": stdev(accuracies) if len(accuracies) > 1 else None,
                 "seconds": fmean(result["seconds"] for result in group),

@@ -38,7 +38,7 @@ def train_together(
             shared = SharedJobs(context, todo, progress)
             fit(_train, shared, context.workers, scratch, name, max_failures=max_failures)
         scratch.delete()
-    return [{**file.read_record(), "subset": job.subset} for job, file in jobs]
+    return [{**file.read_record(), "subset": job.subset, "draw": job.draw} for job, file in jobs]
 
 
 def _train(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -78,6 +78,7 @@ class Worker:
             "kept": training.kept,
             "budget": job.budget,
             "seed": job.seed,
+            "draw": job.draw,
             "accuracy": accuracy,
             "seconds": training.scratch.seconds,
             "steps": training.scratch.steps,

@@ -15,7 +15,7 @@ from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex
 from dualprune.scores.score import Values, split
-from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.engine.rules import DrawRules
 from dualprune.selection.stability import (
     Chances,
     Row,

@@ -13,12 +13,14 @@ from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
-from dualprune.selection.engine.drawing import Constraints, DrawRules, draw_all
+from dualprune.selection.engine.drawing import draw_all
+from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.engine.spec import Cutoff, among
 from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import SAMPLERS, Draw
 from dualprune.selection.samplers.beta import BetaDraw
-from dualprune.stages.select.bucketed import Bucket, Scores
+from dualprune.stages.select.bucketed import Bucket
+from dualprune.stages.select.drawn import drawn_config
 from dualprune.stages.select.facts import selection_facts
 from dualprune.stages.select.overlap import require_selection
 from dualprune.stages.select.stage import KEPT, prepare
@@ -33,15 +35,17 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
 
     These are its facts, as in `selection.json`, and: `per_quartile`, the numbers kept of each quarter of the scored
     samples from the hardest (lowest mean_prob) to the easiest; `effective`, the effective number of candidates
-    (Σw)² / Σw², with `nested` that of the draw alone; and `overlap`, the share of its samples that top-k and a random
-    draw of the same number also keep.
+    (Σw)² / Σw², with `nested` that of the draw alone; and `overlap`, the share of its samples that top-k and another
+    random draw of the same number also keep.
     """
     require_selection(run, name)
     facts: dict[str, Any] = selection_facts(run, name)
     index = SampleIndex.load(run.index)
-    scores, excluded = _candidates(run, config, index, facts)
+    scores, constraints = prepare(run, drawn_config(run, config, name), index)
+    excluded = np.setdiff1d(constraints.excluded, constraints.forced)
     edges = _edges(sum(scores.each(_histogram)))
-    rules = DrawRules((facts["ratio"],), facts["seed"])
+    # Noise that no selection has, so that the overlap with the random draw is chance alone.
+    rules = DrawRules((facts["ratio"],), facts["seed"], purpose="baseline/0")
     others = [
         outcome.cutoff
         for method in OTHERS
@@ -58,17 +62,6 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
         "effective": float(weight**2 / square) if square > 0.0 else float(facts["num_candidates"]),
         "overlap": {method: float(number) / facts["num_kept"] for method, number in zip(OTHERS, overlaps, strict=True)},
     }
-
-
-def _candidates(
-    run: RunDirectory, config: Config, index: SampleIndex, facts: dict[str, Any]
-) -> tuple[Scores, np.ndarray]:
-    """Return the scores of a selection and the positions that took no part in it, int64 ascending."""
-    names = ("always_keep", "never_keep", "deduplicate")
-    given = {name: facts["constraints"][name] for name in names if name in facts["constraints"]}
-    select = config.select.__class__(score=facts["score_method"], **given)
-    scores, constraints = prepare(run, config.model_copy(update={"select": select}), index)
-    return scores, np.setdiff1d(constraints.excluded, constraints.forced)
 
 
 def _histogram(blocks: Iterable[Rows]) -> np.ndarray:

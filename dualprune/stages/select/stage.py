@@ -6,6 +6,7 @@ selections/<name>/selection.json           method, parameters, counts per class,
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -22,7 +23,9 @@ from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location, fingerprint
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
-from dualprune.selection.engine.drawing import Constraints, DrawRules, Outcome, check_reads, draw_all
+from dualprune.selection.engine.drawing import check_reads, draw_all
+from dualprune.selection.engine.outcome import Outcome
+from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.engine.screen import possibly_kept
 from dualprune.selection.engine.spec import no_positions
 from dualprune.selection.rows import Rows
@@ -33,6 +36,8 @@ from dualprune.stages.select.duplicates import find_duplicates
 from dualprune.stages.select.groups import find_groups
 from dualprune.stages.select.id_files import check_apart, positions_of, read_ids
 from dualprune.stages.select.names import selection_names
+
+logger = logging.getLogger(__name__)
 
 KEPT = "kept.parquet"
 COLUMNS = ["sample_id", "position", "label", "score"]
@@ -48,7 +53,7 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     check_reads(sampler, READABLE)
     ratios = select.ratios if sampler.has_ratio else select.ratios[:1]
     index = SampleIndex.load(run.index)
-    ids = _id_files(config, index)
+    ids = read_id_files(config, index)
     inputs = [*scored, *(fingerprint(values.to_pylist()) for values in ids.values())]
     with ExitStack() as stages:
         pending: dict[float, tuple[str, Stage]] = {}
@@ -60,6 +65,11 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             if not stage.done:
                 pending[ratio] = name, stage
         if pending:
+            if select.stream == 1:
+                logger.info(
+                    "select.stream: 1, so that selections stay comparable with earlier ones of this run: a random draw "
+                    "or baseline with the same seed shares their noise; set it to 2 for noise of their own"
+                )
             scores, constraints = prepare(run, config, index, ids)
             wanted = ratios if select.nested else list(pending)
             rules = replace(DrawRules.of(select), ratios=tuple(wanted))
@@ -69,7 +79,8 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
                 stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}
 
 
-def _id_files(config: Config, index: SampleIndex) -> dict[str, pa.Array]:
+def read_id_files(config: Config, index: SampleIndex) -> dict[str, pa.Array]:
+    """Return the ids of the files that `config.select` names, by key."""
     paths = {"always_keep": config.select.always_keep, "never_keep": config.select.never_keep}
     return {key: read_ids(path, f"select.{key}", index) for key, path in paths.items() if path is not None}
 
@@ -79,7 +90,7 @@ def prepare(
 ) -> tuple[Scores, Constraints]:
     """Return the scores to select from and the constraints of `config.select`, with ids as positions."""
     select = config.select
-    ids = _id_files(config, index) if ids is None else ids
+    ids = read_id_files(config, index) if ids is None else ids
     groups = find_groups(run, config, index)
     scores = Scores(str(run.root.address), config.select_score, index.num_buckets, config.scaling, groups)
     forced, excluded = (
@@ -97,22 +108,18 @@ def _write(
 ) -> dict[str, dict[str, Any]]:
     """Write the selections, and return by name what each one's `selection.json` holds."""
     places = [run.selection(name) / KEPT for name in drawn]
-    for place in places:
-        place.delete()
-        place.make_folder()
-    per_class = np.zeros((len(drawn), index.num_classes), dtype=np.int64)
-    for counts in scores.each_bucket(partial(_write_bucket, list(drawn.values()), places, index.num_classes)):
-        per_class += counts
+    per_class = write_kept(scores, list(drawn.values()), places, index.num_classes)
     select = config.select
     result = {}
     for (name, one), counts in zip(drawn.items(), per_class, strict=True):
-        assert counts.sum() == one.num_kept, f"kept {counts.sum()} samples, expected {one.num_kept}"
         result[name] = {
             "name": name,
             "method": select.method,
             "score_method": scores.method,
             "ratio": one.ratio,
             "seed": select.seed,
+            "stream": select.stream,
+            "by_chance": one.by_chance,
             "preset": config.preset,
             "parameters": dict(one.draw.parameters),
             "constraints": _constraints(config),
@@ -123,6 +130,19 @@ def _write(
         }
         (run.selection(name) / "selection.json").write_json(result[name])
     return result
+
+
+def write_kept(scores: Scores, drawn: Sequence[Outcome], places: Sequence[Location], num_classes: int) -> np.ndarray:
+    """Write the kept samples of each outcome to its place, and return their numbers by class, int64 [outcomes, C]."""
+    for place in places:
+        place.delete()
+        place.make_folder()
+    per_class = np.zeros((len(drawn), num_classes), dtype=np.int64)
+    for counts in scores.each_bucket(partial(_write_bucket, drawn, places, num_classes)):
+        per_class += counts
+    for one, counts in zip(drawn, per_class, strict=True):
+        assert counts.sum() == one.num_kept, f"kept {counts.sum()} samples, expected {one.num_kept}"
+    return per_class
 
 
 def _constraints(config: Config) -> dict[str, Any]:
@@ -153,5 +173,5 @@ def _write_bucket(drawn: Sequence[Outcome], places: Sequence[Location], num_clas
 def _kept_rows(one: Outcome, kept: Rows) -> pa.Table:
     columns = {name: getattr(kept, name) for name in COLUMNS}
     weight = one.cutoff.spec.weight(kept)
-    inclusion = one.cutoff.inclusion(kept, one.cells_drawn, one.cells_candidates)
+    inclusion = one.inclusion(kept)
     return pa.table({**columns, "weight": weight, "inclusion": inclusion})

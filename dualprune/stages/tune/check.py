@@ -50,7 +50,8 @@ def file_of(job: Job, folder: Location) -> Location:
     ]
     kind = job.subset if job.subset in (FULL, RANDOM) else SELECTED
     if kind == RANDOM:
-        parts += [config.select.seed, config.select.ratios]
+        own = [config.select.seed] if config.select.stream == 1 else [{"stream": config.select.stream}]
+        parts += [*own, config.select.ratios]
     elif kind == SELECTED:
         parts += [config.select_score, config.identity("score"), config.identity("select")]
     return folder / f"{kind}-{job.seed}-{fingerprint(parts)}.json"
@@ -61,5 +62,5 @@ def _full(config: Config, seed: int) -> Job:
 
 
 def _random(config: Config, ratio: float, seed: int) -> Job:
-    samples = RandomSamples(ratio, config.select.seed + seed)
-    return Job(RANDOM, samples, config, ratio, seed, config.evaluate.budget[0])
+    samples = RandomSamples.of(config, ratio, seed, plain_seed=config.select.seed + seed)
+    return Job(RANDOM, samples, config, ratio, seed, config.evaluate.budget[0], draw=seed)

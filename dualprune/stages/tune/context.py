@@ -12,7 +12,7 @@ import ray
 from dualprune.core.config import Config
 from dualprune.core.plugins import make_sampler
 from dualprune.selection import arrays
-from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.engine.rules import DrawRules
 from dualprune.selection.sampler import SAMPLERS
 from dualprune.stages.evaluate.jobs import Job, Positions, TrainingContext
 from dualprune.stages.tune.scores import ScoreRequest
@@ -34,7 +34,7 @@ class SweepContext:
         # A sampler without a ratio decides itself how many samples it keeps.
         ratio = config.select.ratios[0] if SAMPLERS[config.select.method].has_ratio else None
         samples = DrawnSamples(config, seed, self.scores, self.classes)
-        return Job(subset, samples, config, ratio, seed, config.evaluate.budget[0])
+        return Job(subset, samples, config, ratio, seed, config.evaluate.budget[0], draw=seed)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ REFUSED = {
     "score.on_nan": "it does not change scores",
     "select.name": "each point is named by the sweep",
     "select.seed": "a sweep takes its seeds from tune.seeds",
+    "select.stream": "all draws of a run come from the same stream",
     "select.nested": "a trial has one ratio",
     "select.always_keep": "a sweep draws without the constraints of files",
     "select.never_keep": "a sweep draws without the constraints of files",

@@ -22,6 +22,7 @@ from dualprune.selection.samplers.random import RandomDraw
 
 RNG = np.random.default_rng(5)
 NUM = 20_000
+SALT = np.uint64(0x5A17)
 MEAN = np.concatenate([RNG.random(NUM - 6), [0.0, 1.0, 1e-320, 1 - 1e-16, 0.5, 0.25]])
 SCORES = {
     "usual": RNG.gamma(2.0, 0.02, NUM),
@@ -37,8 +38,8 @@ SHAPES = [(0.3, 0.2), (0.5, 4.0), (1.0, 1.0), (10.0, 6.0), (15.999999, 1e-6), (3
 @pytest.mark.parametrize("shape", SHAPES)
 def test_no_sample_that_ranks_high_enough_is_passed_over(name: str, shape: tuple[float, float]) -> None:
     rows = Rows.of(score=SCORES[name], mean_prob=MEAN)
-    spec = DrawSpec(BetaDraw(*shape), 7)
-    rank = ranks(spec.draw, rows, 7)
+    spec = DrawSpec(BetaDraw(*shape), SALT)
+    rank = ranks(spec.draw, rows, SALT)
     for share in (0.0, 0.3, 0.9, 0.999, 1.0):
         floor = int(np.quantile(rank, share, method="lower"))
         for at in (floor - 1, floor, floor + 1):
@@ -47,8 +48,8 @@ def test_no_sample_that_ranks_high_enough_is_passed_over(name: str, shape: tuple
 
 
 def test_no_sample_is_passed_over_by_chance_alone() -> None:
-    rows, spec = Rows.of(score=np.ones(NUM)), DrawSpec(RandomDraw(), 3)
-    rank = ranks(spec.draw, rows, 3)
+    rows, spec = Rows.of(score=np.ones(NUM)), DrawSpec(RandomDraw(), SALT)
+    rank = ranks(spec.draw, rows, SALT)
     for floor in [0, *np.sort(rank)[::500].tolist(), *key_rank(np.array([-LARGEST_KEY, -900.0, LARGEST_KEY])).tolist()]:
         may = may_reach(spec, rows, floor)
         assert may is None or may[rank >= floor].all()
@@ -58,27 +59,27 @@ def test_no_sample_is_passed_over_by_chance_alone() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.3])
 def test_most_others_are_passed_over(share: float) -> None:
     rows = Rows.of(score=SCORES["usual"], mean_prob=MEAN)
-    spec = DrawSpec(BetaDraw(10.0, 6.0), 0)
-    floor = int(np.quantile(ranks(spec.draw, rows, 0), 1 - share))
+    spec = DrawSpec(BetaDraw(10.0, 6.0), SALT)
+    floor = int(np.quantile(ranks(spec.draw, rows, SALT), 1 - share))
     few = narrowed(rows, [spec], [floor])
     assert share * NUM <= len(few) <= 1.25 * share * NUM
-    np.testing.assert_array_equal(few.hash(0), rows.hash(0)[few.position])
+    np.testing.assert_array_equal(few.hash(SALT), rows.hash(SALT)[few.position])
     np.testing.assert_array_equal(few.score, rows.score[few.position])
 
 
 def test_who_comes_first_is_never_passed_over_and_where_that_is_open_nobody_is() -> None:
     rows = Rows.of(score=SCORES["usual"], mean_prob=MEAN)
-    spec = DrawSpec(BetaDraw(10.0, 6.0), 0)
-    floor = int(np.quantile(ranks(spec.draw, rows, 0), 0.9))
+    spec = DrawSpec(BetaDraw(10.0, 6.0), SALT)
+    floor = int(np.quantile(ranks(spec.draw, rows, SALT), 0.9))
     forced = np.array([3, 77, 19_999])
     assert np.isin(forced, narrowed(rows, [replace(spec, forced=forced)], [floor]).position).all()
     best = kth_highest(lambda f: iter([f([rows])]), [spec], [np.array([5])], [np.array([NUM])], sketch.Sketch())
     promoted = replace(spec, first=(best[0],))
-    by_score = DrawSpec(ColumnDraw(), 0)
+    by_score = DrawSpec(ColumnDraw(), SALT)
     for specs in ([promoted], [by_score], [spec, by_score]):
         assert narrowed(rows, specs, [floor] * len(specs)) is rows
     # Two thirds of the samples may be kept: nothing is gained.
-    assert narrowed(rows, [spec], [int(np.quantile(ranks(spec.draw, rows, 0), 1 / 3))]) is rows
+    assert narrowed(rows, [spec], [int(np.quantile(ranks(spec.draw, rows, SALT), 1 / 3))]) is rows
 
 
 @pytest.mark.parametrize("few", [1, 40, 10_000])
@@ -98,9 +99,9 @@ def test_last_and_first_not_kept_are_exact_where_samples_were_passed_over(
             yield function([rows])
 
     for draw in (BetaDraw(10.0, 6.0), RandomDraw()):
-        spec = DrawSpec(draw, 1)
+        spec = DrawSpec(draw, SALT)
         seen = survey(each, spec, reads=["mean_prob"])
-        found = np.sort(np.concatenate([ranks(draw, rows, 1) for rows in buckets]))[::-1]
+        found = np.sort(np.concatenate([ranks(draw, rows, SALT) for rows in buckets]))[::-1]
         for wanted in (1, 30, 2000, 19_999):
             [cutoff] = kth_highest(each, [spec], [np.array([wanted])], [seen.available], seen.sketch)
             assert cutoff.rank[0] == found[wanted - 1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dualprune.core.hashing import hash_ids
+from dualprune.core.hashing import hash_ids, seed_salt
 from dualprune.selection.engine import search, sketch
 from dualprune.selection.engine.ranks import key_rank, rank_key, ranks
 from dualprune.selection.engine.search import kth_highest
@@ -21,6 +21,7 @@ from dualprune.selection.sampler import ColumnDraw
 from dualprune.selection.samplers.random import RandomDraw
 
 RNG = np.random.default_rng(0)
+SALT = np.uint64(0x5A17)
 SCORES = {
     "spread": RNG.random(3000),
     "one value": np.zeros(3000),
@@ -62,7 +63,7 @@ def test_the_k_highest_of_each_cell(
         "group": RNG.integers(0, 4, 3000),
     }
     samples = in_buckets(columns, 7)
-    spec = DrawSpec(ColumnDraw("score", end), 3, num_groups=4)
+    spec = DrawSpec(ColumnDraw("score", end), seed_salt(3), num_groups=4)
     seen = survey(samples.each, spec)
     available = seen.available
     wanted = np.array([0, 17, int(available[2]), 300])
@@ -81,7 +82,7 @@ def test_a_sketch_saves_passes_and_ends_that_are_too_close_cost_them(monkeypatch
     size = 300_000
     score = RNG.random(size)
     samples = in_buckets({"score": score, "position": np.arange(size), "sample_id": np.arange(size)}, 5)
-    spec = DrawSpec(ColumnDraw(), 0)
+    spec = DrawSpec(ColumnDraw(), SALT)
     seen = survey(samples.each, spec)
     passes = []
 
@@ -106,23 +107,25 @@ def test_a_sketch_saves_passes_and_ends_that_are_too_close_cost_them(monkeypatch
 def test_a_sketch_stays_small_and_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sketch, "MOST", 100)
     samples = in_buckets({"score": np.ones(90_000), "position": np.arange(90_000), "sample_id": np.arange(90_000)}, 9)
-    chosen = survey(samples.each, DrawSpec(RandomDraw(), 4, excluded=np.array([7]))).sketch.rows(4)
+    chosen = survey(samples.each, DrawSpec(RandomDraw(), SALT, excluded=np.array([7]))).sketch.rows(SALT)
     assert 50 <= len(chosen) <= 100
     assert (np.diff(chosen.position) > 0).all()
     assert chosen.position.max() - chosen.position.min() > 80_000
-    assert len(set(chosen.hash(4).tolist())) == len(chosen)
+    assert len(set(chosen.hash(SALT).tolist())) == len(chosen)
 
 
 @pytest.mark.parametrize("few", [5, 10_000])
 def test_the_rank_of_the_first_not_kept(monkeypatch: pytest.MonkeyPatch, few: int) -> None:
     monkeypatch.setattr(search, "FEW", few)
     samples = in_buckets({"score": np.ones(3000), "position": np.arange(3000), "sample_id": np.arange(3000)}, 3)
-    spec = DrawSpec(RandomDraw(), 1)
+    spec = DrawSpec(RandomDraw(), SALT)
     seen = survey(samples.each, spec)
     [cutoff] = kth_highest(samples.each, [spec], [np.array([700])], [np.array([3000])], seen.sketch)
-    found = np.sort(np.concatenate([ranks(spec.draw, rows, 1) for rows in samples.buckets]))[::-1]
+    found = np.sort(np.concatenate([ranks(spec.draw, rows, SALT) for rows in samples.buckets]))[::-1]
     assert cutoff.rank[0] == found[699]
     assert cutoff.next_rank[0] == found[700]
+    hashes = np.sort(np.concatenate([rows.hash(SALT) for rows in samples.buckets]))[::-1]
+    assert (cutoff.hash[0], cutoff.next_hash[0]) == (hashes[699], hashes[700])
 
 
 def test_many_small_cells_need_few_passes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +134,7 @@ def test_many_small_cells_need_few_passes(monkeypatch: pytest.MonkeyPatch) -> No
     columns = {"score": RNG.random(size), "position": np.arange(size), "sample_id": np.arange(size)}
     columns["group"] = np.arange(size) % groups
     samples = in_buckets(columns, 4)
-    spec = DrawSpec(ColumnDraw(), 0, num_groups=groups)
+    spec = DrawSpec(ColumnDraw(), SALT, num_groups=groups)
     seen = survey(samples.each, spec)
     monkeypatch.setattr(search, "FEW", 2000)
     passes = []

@@ -20,7 +20,7 @@ from dualprune.report import facts
 from dualprune.report.text import stability_table
 from dualprune.scores import dual, dual_and_mean
 from dualprune.scores.score import complete
-from dualprune.selection.engine.drawing import DrawRules
+from dualprune.selection.engine.rules import DrawRules
 from dualprune.selection.stability import chances, measured_select, movement, rank_correlation
 from dualprune.stages.record.stability_watch import StabilityWatch
 from dualprune.stages.record.stage import enough_recorded
