@@ -1,4 +1,4 @@
-"""Brings one image, encoded or as pixels, to uint8 [C, H, W]; what cannot be decoded is named or skipped.
+"""Brings one image, encoded or as pixels, to uint8 [C, H, W].
 
 `decode` is the one way from encoded bytes to pixels. What an image becomes is said in `docs/recording.md`.
 """
@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from dualprune.core.sections import DataConfig
 from dualprune.data.flattening import UndecodableError as UndecodableError
 from dualprune.data.flattening import centre_square, flatten, flatten_first
-from dualprune.errors import DataError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,7 +27,6 @@ FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP
 # The rule by which images become pixels. It is raised whenever it yields other pixels, and stands with a run's index.
 RULE = 2
 
-Row = TypeVar("Row")
 Pixels = NDArray[np.uint8]
 
 
@@ -123,34 +121,6 @@ def pixel_limit(max_pixels: int) -> Iterator[None]:
     """
     with _undecodable("the image cannot be read"), _own_limit(max_pixels):
         yield
-
-
-def decode_rows(
-    rows: Iterable[Row],
-    decoded: Callable[[Row], Pixels],
-    ids: Sequence[Any],
-    on_error: Literal["raise", "skip"],
-    place: Callable[[int], str],
-) -> tuple[list[Pixels | None], dict[int, Any]]:
-    """Return the pixels of each row, None where they cannot be decoded, and the ids of those by row.
-
-    Raises:
-        DataError: with `on_error: raise`, the first of them, by its id and the place of its row.
-    """
-    images: list[Pixels | None] = []
-    failed: dict[int, Any] = {}
-    for row, value in enumerate(rows):
-        try:
-            images.append(decoded(value))
-        except UndecodableError as error:
-            if on_error == "raise":
-                raise DataError(
-                    f"image of sample {ids[row]!r} cannot be used: {error} ({place(row)}); "
-                    "set data.on_error to skip to leave such samples out"
-                ) from None
-            failed[row] = ids[row]
-            images.append(None)
-    return images, failed
 
 
 @contextmanager

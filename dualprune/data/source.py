@@ -17,7 +17,6 @@ from dualprune.core.registry import Plugin, Registry
 from dualprune.core.section import Section
 from dualprune.core.sections import DataConfig
 from dualprune.data.decoding import RULE
-from dualprune.errors import DataError
 
 Split = Literal["train", "test"]
 
@@ -162,26 +161,3 @@ def _shares(sizes: NDArray[np.int64], count: int) -> NDArray[np.int64]:
 def even_shards(split: Split, num_rows: int, rows_each: int) -> list[Shard]:
     """Return shards of `rows_each` rows; the last has the rest."""
     return [Shard(split, start, min(rows_each, num_rows - start)) for start in range(0, num_rows, rows_each)]
-
-
-def alike(images: list[NDArray[np.uint8] | None], ids: list[Any], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Stack images [C, H, W], which must all be of one size (H, W); a missing image becomes zeros.
-
-    Where one image has colour, all have three channels; where none has, one.
-    """
-    channels = max((len(image) for image in images if image is not None), default=1)
-    stacked = np.zeros((len(images), channels, *size), dtype=np.uint8)
-    for row, image in enumerate(images):
-        if image is None:
-            continue
-        if image.shape[1:] != size:
-            raise DataError(
-                f"image of sample {ids[row]!r} has {_size(image.shape[1:])}, others have {_size(size)}; "
-                "set data.image_size to bring all to one size"
-            )
-        stacked[row] = image
-    return stacked
-
-
-def _size(size: tuple[int, ...]) -> str:
-    return f"{size[1]} × {size[0]} pixels"

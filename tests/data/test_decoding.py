@@ -167,6 +167,26 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
     assert int(ran.stdout) < 20_000
 
 
+def test_too_little_memory_for_an_image_makes_it_undecodable() -> None:
+    program = """
+import resource, sys
+from dualprune.data.decoding import UndecodableError, Wanted, decode
+from PIL import Image
+content = sys.stdin.buffer.read()
+Image.init()
+pages = int(open("/proc/self/statm").read().split()[0])
+limit = pages * resource.getpagesize() + 50_000_000
+resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    decode(content, Wanted(None, 224, 50_000_000))
+except UndecodableError as error:
+    print(error)
+"""
+    content = encoded(np.zeros((6_000, 8_000, 3), np.uint8))
+    ran = subprocess.run([sys.executable, "-c", program], input=content, capture_output=True, check=False)
+    assert ran.stdout == b"there is not enough memory for its pixels\n", ran.stderr.decode()
+
+
 def test_a_large_jpeg_is_decoded_at_a_fraction_of_its_size() -> None:
     pixels = landscape(768, 1024)
     content = encoded(pixels, "JPEG", quality=95)

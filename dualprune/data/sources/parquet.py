@@ -16,18 +16,19 @@ from dualprune.core.section import Section
 from dualprune.core.sections import DataConfig
 from dualprune.core.storage import fingerprint
 from dualprune.data.classes import Classes
-from dualprune.data.decoding import UndecodableError, Wanted, decode, decode_rows, from_array
+from dualprune.data.decoding import UndecodableError, Wanted, decode, from_array
 from dualprune.data.files import find_files
-from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, chosen_subset, split_off_test
+from dualprune.data.image_source import ImageSource
+from dualprune.data.source import SOURCES, ImageBatch, Shard, Split, chosen_subset, split_off_test
 from dualprune.data.sources._parquet_columns import check_columns
 from dualprune.data.sources._parquet_files import ParquetFiles
-from dualprune.errors import ConfigError, DataError
+from dualprune.errors import ConfigError
 
 SUFFIXES = (".parquet", ".pq")
 
 
 @SOURCES.register("parquet")
-class ParquetSource(Source):
+class ParquetSource(ImageSource):
     """Files, folders or addresses of Parquet files; one row per sample.
 
     Files are read as one table by the names of their columns, whatever their order and the width of their types.
@@ -137,16 +138,9 @@ class ParquetSource(Source):
         columns = [options.image_column, options.label_column, *([options.id_column] if options.id_column else [])]
         table = self._read_group(shard, columns)
         ids = self._ids(table, self._rows_of(shard)).to_pylist()
-        wanted = self._wanted
-        images, failed = decode_rows(
-            table[options.image_column],
-            lambda value: _pixels(value, wanted),
-            ids,
-            self.config.on_error,
-            partial(self._place_of_row, shard),
-        )
+        images, failed = self.stack(table[options.image_column], ids, partial(self._place_of_row, shard))
         labels = self._classes.places(table[options.label_column], shard.split, options.label_column)
-        return ImageBatch(alike(images, ids, self._size), labels, failed)
+        return ImageBatch(images, labels, failed)
 
     def schema(self) -> pa.Schema:
         return self._tables["train"].schema
@@ -174,32 +168,21 @@ class ParquetSource(Source):
                 found.append(np.ascontiguousarray(pixels).tobytes())
         return found
 
-    @cached_property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the first readable training image; all images have this H and W."""
-        wanted = Wanted.of(self.config, rule=self.decoding)
-        reason = "it has no rows"
+    @property
+    def origin(self) -> str:
+        return f"the column {self.options.image_column!r} of {self.config.path}"
+
+    def training_images(self) -> Iterator[pa.Scalar]:
         for shard in self.shards("train"):
-            for value in self._read_group(shard, [self.options.image_column])[self.options.image_column]:
-                try:
-                    found = _pixels(value, wanted)
-                except UndecodableError as error:
-                    reason = str(error)
-                    continue
-                return (found.shape[0], found.shape[1], found.shape[2])
-        raise DataError(
-            f"{self.config.path} has no image that can be read in the column {self.options.image_column!r}: {reason}"
-        )
+            yield from self._read_group(shard, [self.options.image_column])[self.options.image_column]
 
-    @property
-    def _size(self) -> tuple[int, int]:
-        """(H, W) of every image."""
-        return self.shape[1:] if self.config.image_size is None else (self.config.image_size, self.config.image_size)
-
-    @property
-    def _wanted(self) -> Wanted:
-        # By the first rule, all images got the channels of the first one.
-        return Wanted.of(self.config, self.shape[0] if self.decoding == 1 else None, self.decoding)
+    def pixels(self, image: pa.Scalar, wanted: Wanted) -> NDArray[np.uint8]:
+        value = image["bytes"] if pa.types.is_struct(image.type) else image
+        if is_bytes(value.type):
+            return decode(value.as_py(), wanted)
+        if not value.is_valid:
+            raise UndecodableError("there are no pixels")
+        return from_array(value.to_numpy() if hasattr(value, "to_numpy") else value.as_py(), wanted)
 
     def _all_samples(self) -> Iterator[pa.RecordBatch]:
         label, ids = self.options.label_column, self.options.id_column
@@ -230,13 +213,3 @@ class ParquetSource(Source):
         number, group, _, taken = shard.place
         file = self._tables[shard.split].files[number].place
         return f"row {row if taken is None else taken[row]} of row group {group} of {file}"
-
-
-def _pixels(value: pa.Scalar, wanted: Wanted) -> NDArray[np.uint8]:
-    if pa.types.is_struct(value.type):
-        value = value["bytes"]
-    if is_bytes(value.type):
-        return decode(value.as_py(), wanted)
-    if not value.is_valid:
-        raise UndecodableError("there are no pixels")
-    return from_array(value.to_numpy() if hasattr(value, "to_numpy") else value.as_py(), wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Mapping
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,15 +16,25 @@ from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.core.sections import DataConfig
 from dualprune.core.storage import fingerprint
-from dualprune.data.decoding import UndecodableError, Wanted, decode_rows, from_image, pixel_limit
-from dualprune.data.source import SOURCES, ImageBatch, Shard, Source, Split, alike, chosen_subset, even_shards
+from dualprune.data.decoding import Wanted, from_image, pixel_limit
+from dualprune.data.image_source import ImageSource
+from dualprune.data.source import SOURCES, ImageBatch, Shard, Split, chosen_subset, even_shards
 from dualprune.errors import ConfigError, DataError
 
 SHARD_ROWS = 2048
 
 
+@dataclass
+class _Row:
+    """A row of a split; its label is known when its image has been read."""
+
+    split: Split
+    number: int
+    label: int = 0
+
+
 @SOURCES.register("torchvision")
-class TorchvisionSource(Source):
+class TorchvisionSource(ImageSource):
     """A torchvision data set with its own training and test split; sample ids are row numbers."""
 
     class Options(Section):
@@ -77,59 +87,27 @@ class TorchvisionSource(Source):
         rows = list(range(shard.start, shard.start + shard.num_rows))
         if shard.split == "train":
             rows = self._rows[rows].tolist()
-        wanted = self._wanted
-        labels = np.zeros(len(rows), dtype=np.int64)
-
-        def decoded(number: int) -> NDArray[np.uint8]:
-            image, labels[number] = self._image(shard.split, rows[number])
-            return from_image(image, wanted)
-
-        images, failed = decode_rows(
-            range(len(rows)),
-            decoded,
-            rows,
-            self.config.on_error,
-            lambda number: f"row {rows[number]} of the {shard.split} set",
-        )
-        return ImageBatch(alike(images, rows, self._size), labels, failed)
-
-    @cached_property
-    def shape(self) -> tuple[int, int, int]:
-        """(C, H, W) of the first readable training image; all images have this H and W."""
-        wanted = Wanted.of(self.config, rule=self.decoding)
-        reason = "it has no rows"
-        for row in self._rows.tolist():
-            try:
-                found = from_image(self._image("train", row)[0], wanted)
-            except UndecodableError as error:
-                reason = str(error)
-                continue
-            return (found.shape[0], found.shape[1], found.shape[2])
-        raise DataError(
-            f"torchvision.{self.options.name} has no image that can be read in {self.options.root}: {reason}"
-        )
+        read = [_Row(shard.split, row) for row in rows]
+        images, failed = self.stack(read, rows, lambda number: f"row {rows[number]} of the {shard.split} set")
+        return ImageBatch(images, np.asarray([row.label for row in read], dtype=np.int64), failed)
 
     @property
-    def _size(self) -> tuple[int, int]:
-        """(H, W) of every image."""
-        return self.shape[1:] if self.config.image_size is None else (self.config.image_size, self.config.image_size)
+    def origin(self) -> str:
+        return f"torchvision.{self.options.name}"
 
-    @property
-    def _wanted(self) -> Wanted:
-        # By the first rule, all images got the channels of the first one.
-        return Wanted.of(self.config, self.shape[0] if self.decoding == 1 else None, self.decoding)
+    def training_images(self) -> Iterator[_Row]:
+        return (_Row("train", row) for row in self._rows.tolist())
 
-    def _image(self, split: Split, row: int) -> tuple[Any, int]:
-        """Return an image and its label; an UndecodableError where it cannot be read."""
+    def pixels(self, image: _Row, wanted: Wanted) -> NDArray[np.uint8]:
         from PIL import Image
 
-        dataset = self._dataset(split)
+        dataset = self._dataset(image.split)
         # Most of torchvision's sets decode the whole image before they return it.
         with pixel_limit(self.config.max_pixels):
-            image, label = dataset[row]
-        if not isinstance(image, Image.Image):
-            raise DataError(f"torchvision.{self.options.name} yields {type(image).__name__} objects; expected images")
-        return image, label
+            found, image.label = dataset[image.number]
+        if not isinstance(found, Image.Image):
+            raise DataError(f"torchvision.{self.options.name} yields {type(found).__name__} objects; expected images")
+        return from_image(found, wanted)
 
     def _dataset(self, split: Split) -> Any:
         if split not in self._sets:
