@@ -54,8 +54,9 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     _check_followed(config, columns)
     # Before an epoch is recorded, a mistake in the data or the recipe can simply be corrected.
     refuse_change = has_commits(run.dynamics)
-    if not refuse_change:
-        _check_can_stop(config)
+    too_few = _too_few_to_stop(config)
+    if too_few and not refuse_change:
+        raise ConfigError(too_few)
     rule = _decoding_rule(run) if refuse_change and not force else RULE
     source = open_source(config.data, rule)
     data_settings: dict[str, Any] = {"data": config.identity("data"), "source": source.fingerprint()}
@@ -79,6 +80,9 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
     ) as stage:
         if stage.done:
             return
+        if too_few:
+            # An older version, whose rule could stop earlier, began it.
+            logger.warning("%s", too_few)
         if force:
             run.forget_recording()
         stage.summary = _record(run, config, source, columns, stage.fingerprint)
@@ -131,19 +135,20 @@ def _check_followed(config: Config, columns: tuple[str, ...]) -> None:
         )
 
 
-def _check_can_stop(config: Config) -> None:
-    """Raise a ConfigError where `record.stop: stable` could not stop before `record.epochs`."""
+def _too_few_to_stop(config: Config) -> str:
+    """Return why `record.stop: stable` cannot stop before `record.epochs`; empty where it can, or is not asked to."""
     if config.record.stop != "stable":
-        return
+        return ""
     spans, patience = Spans.of(config), config.record.stable.patience
     least = spans.earliest_stop(patience)
-    if least > config.record.epochs:
-        raise ConfigError(
-            f"record.stop: stable cannot stop before {least} epochs: the first measurement is after {spans.first} (the "
-            f"newest {spans.recent} are compared with those before), and record.stable.patience is {patience}; but "
-            f"record.epochs is {config.record.epochs}. Record more epochs, lower one of the others, or set record.stop "
-            "to fixed"
-        )
+    if least <= config.record.epochs:
+        return ""
+    return (
+        f"record.stop: stable cannot stop before {least} epochs: the first measurement is after {spans.first} (the "
+        f"newest {spans.recent} are compared with those before), and record.stable.patience is {patience}; but "
+        f"record.epochs is {config.record.epochs}. Record more epochs, lower one of the others, or set record.stop to "
+        "fixed"
+    )
 
 
 def _build_index(run: RunDirectory, config: Config, source: Source, fingerprint: str) -> dict[str, Any]:

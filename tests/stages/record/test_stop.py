@@ -92,6 +92,9 @@ def test_a_recording_that_settled_is_done_until_the_thresholds_say_otherwise(
     assert [row["epoch"] for row in measured["epochs"]] == [3, 4, 5]
     assert measured["settled"] is None
     assert run.require("score.dual", "score")["settings"]["epochs"] == 6
+    # What is recorded stays, whatever rule could not have stopped it.
+    run_stages(run, settings({"stable": {**any_move, "patience": 9}}), ["record"])
+    assert recorded(run) == (6, "record.epochs", list(range(6)))
     for bucket in range(3):
         expected = dual(DynamicsStore(run).read_bucket(bucket)["target_prob"], 2)
         assert read_scores(run, "dual", bucket)["score"].to_pylist() == expected.tolist()
