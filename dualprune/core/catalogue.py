@@ -42,8 +42,10 @@ class Option:
 class Description:
     """A plug-in.
 
-    `about` is the first line of its docstring, `reads` what it reads with its default options, `traits` what its class
-    declares besides. Where another package's plug-in cannot be loaded, `broken` says why, and the rest is empty.
+    `about` is the first line of its docstring, `reads` what it reads with its default options, `source` where it was
+    published, `cost` what it takes beyond training, `differences` how the sources differ from it and which option
+    reproduces that, and `traits` what its class declares besides. Where another package's plug-in cannot be loaded,
+    `broken` says why, and the rest is empty.
     """
 
     kind: str
@@ -52,6 +54,9 @@ class Description:
     chosen_by: str = ""
     options_key: str = ""
     reads: Sequence[str] = ()
+    source: str = ""
+    cost: str = ""
+    differences: Sequence[Mapping[str, str]] = ()
     traits: Mapping[str, Any] | None = None
     options: Sequence[Option] = ()
     broken: str = ""
@@ -123,6 +128,9 @@ def _description(kind: str, name: str, plugin: Any) -> Description:
         chosen_by=chosen_by,
         options_key=options_key.format(name=name),
         reads=next((tuple(_value(plugin, attribute)) for attribute in READS if hasattr(plugin, attribute)), ()),
+        source=getattr(plugin, "source", ""),
+        cost=getattr(plugin, "cost", ""),
+        differences=tuple(difference._asdict() for difference in getattr(plugin, "differences", ())),
         traits={trait: _plain(_value(plugin, trait)) for trait in TRAITS if hasattr(plugin, trait)},
         options=tuple(_options(plugin.Options)),
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import difflib
 import logging
 import pkgutil
+import sys
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, ClassVar, Generic, TypeVar
+from types import ModuleType
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
 
 from dualprune.core.section import Section
 from dualprune.errors import ConfigError, MissingPluginError
@@ -23,6 +25,13 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {match[0]!r}?" if match else ""
 
 
+class Difference(NamedTuple):
+    """Where a published method's sources disagree, and the option that reproduces the other behaviour, or why not."""
+
+    what: str
+    option: str
+
+
 class Plugin:
     """Something that a user chooses by name, and that owns its options.
 
@@ -32,6 +41,10 @@ class Plugin:
     """
 
     name: ClassVar[str]
+    # Where a method was published, what it costs beyond training, and how its sources differ from it.
+    source: ClassVar[str] = ""
+    cost: ClassVar[str] = ""
+    differences: ClassVar[tuple[Difference, ...]] = ()
 
     class Options(Section):
         """No options."""
@@ -44,6 +57,18 @@ class Plugin:
         from dualprune.core.identity import differences
 
         return differences(self.Options, self.options.model_dump(mode="json"))
+
+
+class _Package(ModuleType):
+    """A folder of plug-ins: where a submodule is bound to its name, its function of the same name takes its place.
+
+    So `dualprune.scores.dual(…)` is the function, however the submodule came to be imported.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if isinstance(value, ModuleType) and callable(function := getattr(value, name, None)):
+            value = function
+        super().__setattr__(name, value)
 
 
 class Registry(Generic[T]):
@@ -62,6 +87,8 @@ class Registry(Generic[T]):
         self.broken: dict[str, str] = {}
         self._items: dict[str, T] = {}
         self._scanned = False
+        if folder in sys.modules:
+            sys.modules[folder].__class__ = _Package
 
     def register(self, name: str) -> Callable[[T], T]:
         """Return a decorator that registers a class as `name`; a second class of that name is a ValueError."""
@@ -129,8 +156,4 @@ class Registry(Generic[T]):
         return [module.name for module in pkgutil.iter_modules(package.__path__) if not module.name.startswith("_")]
 
     def _load(self, name: str) -> None:
-        module = import_module(f"{self.folder}.{name}")
-        # A function of the module's own name stands for it in the package: `dualprune.scores.dual(…)`.
-        function = getattr(module, name, None)
-        if callable(function):
-            setattr(import_module(self.folder), name, function)
+        import_module(f"{self.folder}.{name}")

@@ -41,6 +41,10 @@ def plugin_in_words(one: Description) -> list[str]:
         return [lines[0], f"    cannot be loaded: {one.broken}"]
     if one.reads:
         lines.append(f"    reads: {', '.join(one.reads)}")
+    for name in ("source", "cost"):
+        if value := getattr(one, name):
+            lines.append(f"    {name}: {value}")
+    lines += [f"    differs: {difference['what']}: {difference['option']}" for difference in one.differences]
     if one.chosen_by:
         lines.append(f"    chosen by: {one.chosen_by}")
     if not one.options:

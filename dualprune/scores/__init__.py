@@ -29,7 +29,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    # A method whose file is not named above: the registry imports it and binds its function here.
+    # A method whose file is not named above: the registry imports it, which binds its function here.
     if not name.startswith("_") and name in SCORES and name in globals():
         return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -6,6 +6,8 @@ a NaN an error unless the caller says that it stands for a missing value.
 
 from __future__ import annotations
 
+import math
+import sys
 from typing import Any, Literal
 
 import numpy as np
@@ -13,9 +15,26 @@ from numpy.typing import NDArray
 
 from dualprune.core.arguments import check_choice
 from dualprune.core.arrays import IN_WORDS, Axes, as_array, as_axes, check_range
+from dualprune.core.plugins import make
 from dualprune.errors import DataError
+from dualprune.scores.score import EpochScore, split
 
 Missing = Literal["raise", "keep"]
+# The values that each statistic can have, as recording declares them.
+RANGES = {
+    "target_prob": (0.0, 1.0),
+    "correct": (0.0, 1.0),
+    "margin": (-1.0, 1.0),
+    "logit_margin": (-math.inf, math.inf),
+    "el2n": (0.0, math.sqrt(2.0)),
+    "loss": (0.0, math.inf),
+    "entropy": (0.0, math.inf),
+    "kl": (0.0, math.inf),
+    "class_logits": (-math.inf, math.inf),
+}
+# Statistics with a value per class.
+WIDE = ("class_logits",)
+BLOCK = 1 << 13
 
 
 def is_tensor(values: Any) -> bool:
@@ -30,6 +49,8 @@ def statistic_of(
     missing: Missing = "raise",
     low: float = 0.0,
     high: float = 1.0,
+    *,
+    is_wide: bool = False,
 ) -> Any:
     """Return a statistic of n samples as [n, T], a view where possible: a tensor for a tensor, else a numpy array.
 
@@ -40,6 +61,7 @@ def statistic_of(
         missing: "raise": a NaN is an error; "keep": it stays, and the sample's score is NaN.
         low: the lowest value that the statistic can have.
         high: the highest value; infinite values are refused in any case.
+        is_wide: there is a value per class, [n, T, K].
 
     Raises:
         DataError: not numbers, not two-dimensional, probably transposed, out of range, or missing.
@@ -47,8 +69,9 @@ def statistic_of(
     """
     check_choice("missing", missing, Missing)
     array = _numbers(values, name)
-    if len(array.shape) != 2:
-        raise DataError(f"{name} has shape {tuple(array.shape)}; expected {IN_WORDS[_order(axes)]}")
+    if len(array.shape) != 2 + is_wide:
+        by_class = ", with the classes on a third axis" if is_wide else ""
+        raise DataError(f"{name} has shape {tuple(array.shape)}; expected {IN_WORDS[_order(axes)]}{by_class}")
     array = as_axes(array, axes, "NT", name)
     if array.shape[1] == 0:
         raise DataError(f"{name} has shape {tuple(array.shape)}, read as {IN_WORDS['NT']}: it has no epochs")
@@ -97,3 +120,26 @@ def _order(axes: Axes | None) -> Axes:
     if axes is not None:
         check_choice("axes", axes, Axes)
     return axes or "NT"
+
+
+def score_array(method: type[EpochScore], values: Any, axes: Axes | None, missing: Missing, **options: Any) -> Any:
+    """Score samples by a method that reads one statistic, from that statistic's values [n, T], or [n, T, K].
+
+    Returns float64 [n], a tensor on the same device for a tensor. Errors as for `statistic_of`, and a ConfigError for
+    wrong options or too few epochs.
+    """
+    built = make("score method", method.name, options, f"score.options.{method.name}")
+    [name] = built.reads
+    array = statistic_of(values, name, axes, missing, *RANGES[name], is_wide=name in WIDE)
+    built.check_epochs(array.shape[1])
+    numbers = as_array(array, name)
+    if numbers.dtype.kind in "iu":
+        numbers = numbers.astype(np.float64)
+    scores = np.empty(len(numbers))
+    # In blocks whose epochs stay in a cache while the method passes over them.
+    for start in range(0, len(numbers), BLOCK):
+        block = slice(start, start + BLOCK)
+        scores[block] = split(built.score({name: numbers[block]}))[0]
+    if not is_tensor(array):
+        return scores
+    return sys.modules["torch"].from_numpy(scores).to(array.device)

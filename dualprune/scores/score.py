@@ -63,11 +63,19 @@ class ScoreMethod(Plugin):
 
     # Whether a score can be negative: then samplers cannot use it as a weight.
     signed: ClassVar[bool] = False
+    # Names of the lists of sample ids that it makes beside the scores, see `lists`.
+    list_names: ClassVar[tuple[str, ...]] = ()
 
     @property
     def reads(self) -> tuple[str, ...]:
         """Names of what it reads."""
         return ()
+
+    def lists(
+        self, score: NDArray[np.float64], labels: NDArray[np.int64], extras: Values, num_classes: int
+    ) -> dict[str, NDArray[np.bool_]]:
+        """Return for each of `list_names` which of n scored samples are on that list, bool [n]."""
+        return {}
 
 
 class EpochScore(ScoreMethod, ABC):

@@ -22,6 +22,9 @@ from dualprune.scores.score import EpochScore, split
 Floats = NDArray[np.float64]
 # Probabilities rounded to bfloat16 sum to 1 within this.
 SUM_SLACK = 0.02
+# TDDS's authors add this within the logarithms.
+KL_SLACK = 1e-8
+LOWEST_LOG = float(np.log(np.finfo(np.float32).tiny))
 
 
 class NumpyForm(Protocol):
@@ -81,6 +84,8 @@ def from_probs(
     if array.ndim != 3:
         raise DataError(f"probs has shape {array.shape}; expected [n, T, K], samples by epochs by classes")
     array = as_axes(array, axes, "NT", "probs")
+    if array.shape[2] < 2:
+        raise DataError(f"probs has shape {array.shape}: {array.shape[2]} classes; expected two or more")
     check_values(array, "probs", missing, 0.0, 1.0)
     classes = labels_of(labels, array.shape[0], array.shape[2])
     statistics = _statistics(built.reads, array, classes)
@@ -140,7 +145,7 @@ def target_prob(log_prob: Floats, labels: NDArray[np.int64], before: Floats | No
 @numpy_form("loss")
 def loss(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
     """Return the cross-entropy, in nats."""
-    return -_of_target(log_prob, labels)
+    return -_finite(_of_target(log_prob, labels))
 
 
 @numpy_form("margin")
@@ -175,3 +180,35 @@ def correct(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) 
     """Return 1 where the prediction is the target, else 0."""
     right: Floats = (log_prob.argmax(axis=1) == labels).astype(np.float64)
     return right
+
+
+@numpy_form("logit_margin")
+def logit_margin(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
+    """Return the target's logit minus the highest of the others; log-probabilities differ by the same."""
+    others = _finite(log_prob)
+    target = _of_target(others, labels)
+    others[np.arange(len(labels)), labels] = -np.inf
+    ahead: Floats = target - others.max(axis=1)
+    return ahead
+
+
+@numpy_form("class_logits")
+def class_logits(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats:
+    """Return the log-probabilities of all classes, which are logits."""
+    return _finite(log_prob)
+
+
+@numpy_form("kl")
+def kl(log_prob: Floats, labels: NDArray[np.int64], before: Floats | None) -> Floats | None:
+    """Return the absolute class-wise terms of the KL divergence from the epoch before, summed; None in the first."""
+    if before is None:
+        return None
+    prob = np.exp(log_prob)
+    terms: Floats = np.abs(prob * (np.log(prob + KL_SLACK) - np.log(np.exp(before) + KL_SLACK)))
+    changed: Floats = terms.sum(axis=1)
+    return changed
+
+
+def _finite(log_prob: Floats) -> Floats:
+    """Return log-probabilities with the lowest float32 in place of -inf: a probability of 0 was one too small."""
+    return np.maximum(log_prob, LOWEST_LOG)

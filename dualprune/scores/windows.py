@@ -1,4 +1,4 @@
-"""Compiled sums over sliding windows of epochs; the arithmetic under `dual`.
+"""Compiled sums over sliding windows of epochs; the arithmetic under `dual` and `dyn_unc`.
 
 The variance of a window is taken around a *pivot*, one of the window's own values: with d = p - pivot it is
 (Σd² - (Σd)²/J) / (J-1). As the pivot belongs to the window, Σd² is at most J times the sum of squares around the mean,
@@ -23,25 +23,31 @@ TILE = 512
 
 
 @compiled
-def term(deviation_sum: float, square_sum: float, pivot: float, share: float, share_unbiased: float) -> float:
-    """Return (1 - mean) · std of a window from Σ(p - pivot) and Σ(p - pivot)²; the shares are 1/J and 1/(J-1)."""
+def term(
+    deviation_sum: float, square_sum: float, pivot: float, share: float, share_unbiased: float, mean_weight: float
+) -> float:
+    """Return (1 - mean_weight · mean) · std of a window.
+
+    It follows from Σ(p - pivot) and Σ(p - pivot)²; the shares are 1/J and 1/(J-1).
+    """
     mean = deviation_sum * share
     square = square_sum - deviation_sum * mean
     # Below zero only where squares of numbers under 1e-160 underflow; a NaN passes.
     if square < 0.0:
         square = 0.0
-    return (1.0 - pivot - mean) * math.sqrt(square * share_unbiased)
+    return (1.0 - mean_weight * pivot - mean_weight * mean) * math.sqrt(square * share_unbiased)
 
 
 @compiled
-def dual_all_epochs(
+def all_windows(
     prob_TN: NDArray[np.floating],  # noqa: N803
     window: int,
+    mean_weight: float,
     start: int,
     stop: int,
     score: NDArray[np.float64],
 ) -> None:
-    """Fill score [N] of the samples start … stop-1 from all T epochs; arrays may have any strides."""
+    """Fill score [N] of the samples start … stop-1 with the mean `term` of all windows; arrays may have any strides."""
     num_epochs = prob_TN.shape[0]
     num_windows = num_epochs - window + 1
     share, share_unbiased = 1.0 / window, 1.0 / (window - 1)
@@ -77,16 +83,18 @@ def dual_all_epochs(
                     deviation = values[i] - pivot[i]
                     sum_on[i] += deviation
                     square_on[i] += deviation * deviation
-                    total[i] += term(sum_on[i] + sums[i], square_on[i] + squares[i], pivot[i], share, share_unbiased)
+                    total[i] += term(
+                        sum_on[i] + sums[i], square_on[i] + squares[i], pivot[i], share, share_unbiased, mean_weight
+                    )
         for i in range(count):
             score[first + i] = total[i] / num_windows
 
 
 @compiled
-def dual_next_epoch(ring: NDArray[np.floating], epoch: int, total: NDArray[np.float64]) -> None:
-    """Add the window that ends at `epoch` to total [N]; ring [J, N] holds epoch t in row t mod J.
+def next_window(ring: NDArray[np.floating], epoch: int, mean_weight: float, total: NDArray[np.float64]) -> None:
+    """Add the `term` of the window that ends at `epoch` to total [N]; ring [J, N] holds epoch t in row t mod J.
 
-    The same operations in the same order as `dual_all_epochs`, so that both have the same bits.
+    The same operations in the same order as `all_windows`, so that both have the same bits.
     """
     window, num_samples = ring.shape
     pivot_epoch = epoch - (epoch + 1) % window
@@ -113,5 +121,5 @@ def dual_next_epoch(ring: NDArray[np.floating], epoch: int, total: NDArray[np.fl
                 square_on[i] += deviation * deviation
         for i in range(stop - start):
             total[start + i] += term(
-                sum_on[i] + sum_back[i], square_on[i] + square_back[i], pivot[i], share, share_unbiased
+                sum_on[i] + sum_back[i], square_on[i] + square_back[i], pivot[i], share, share_unbiased, mean_weight
             )

@@ -69,6 +69,10 @@ def test_the_function_of_a_module_stands_for_it(registry: Registry[type[Plugin]]
 
     assert registry["one"].name == "one"
     assert numbers_here.one(1) == 2
+    from numbers_here.one import One
+
+    assert One.name == "one"
+    assert numbers_here.one(1) == 2
     registry.scan()
     assert numbers_here.one(1) == 2
 

@@ -4,6 +4,7 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 
@@ -29,10 +30,29 @@ def test_each_statistic_equals_its_definition() -> None:
             "entropy": -sum(x * math.log(x) for x in p if x > 0),
             "el2n": math.sqrt(sum((x - (k == target)) ** 2 for k, x in enumerate(p))),
             "correct": float(max(range(3), key=lambda k: row[k]) == target),
+            "logit_margin": row[target] - max(x for k, x in enumerate(row) if k != target),
+            "class_logits": [math.log(max(x, 1e-300)) for x in p],
+            # What `combine` compares with the epoch before.
+            "kl": p,
         }
         assert set(expected) == set(names)
         for name, value in expected.items():
-            assert float(values[name][i]) == pytest.approx(value, rel=1e-5, abs=1e-7), name
+            assert values[name][i].tolist() == pytest.approx(value, rel=1e-5, abs=2e-6), name
+
+
+def test_kl_is_the_absolute_divergence_from_the_epoch_before() -> None:
+    random = np.random.default_rng(0)
+    now, before = random.dirichlet([0.3] * 4, 50), random.dirichlet([0.3] * 4, 50)
+    now[0], before[0] = [1, 0, 0, 0], [0, 1, 0, 0]
+    found = STATISTICS["kl"]().combine(now.astype(np.float32), before.astype(np.float32))
+    for i in range(50):
+        expected = sum(
+            abs(p * (math.log(p + 1e-8) - math.log(q + 1e-8))) for p, q in zip(now[i], before[i], strict=True)
+        )
+        assert found[i] == pytest.approx(expected, rel=1e-4), i
+    assert found.dtype == np.float32
+    assert STATISTICS["kl"].first_epoch == 1
+    assert not STATISTICS["kl"]().combine(now.astype(np.float32), now.astype(np.float32)).any()
 
 
 def test_half_precision_logits_give_single_precision_statistics() -> None:

@@ -9,6 +9,7 @@ import dualprune.scores
 from dualprune.dynamics.statistics import STATISTICS, Forward
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores import dual, from_probs
+from dualprune.scores.arguments import RANGES, WIDE
 from dualprune.scores.statistics import NUMPY_FORMS
 
 RANDOM = np.random.default_rng(0)
@@ -21,9 +22,20 @@ LABELS = np.arange(40) % 5
 def test_each_built_in_statistic_has_both_forms(name: str) -> None:
     torch = pytest.importorskip("torch")
     forward = Forward(logits=torch.from_numpy(LOGITS[:, 0]), targets=torch.from_numpy(LABELS))
-    expected = NUMPY_FORMS[name](np.log(PROBS[:, 0]), LABELS, None)
-    np.testing.assert_allclose(STATISTICS[name]().compute(forward).numpy(), expected, rtol=1e-4, atol=1e-6)
-    assert {*NUMPY_FORMS} >= {"target_prob", "loss", "margin", "entropy", "el2n", "correct"}
+    found = STATISTICS[name]().compute(forward).numpy()
+    if name == "kl":
+        assert NUMPY_FORMS[name](np.log(PROBS[:, 0]), LABELS, None) is None
+        before = Forward(logits=torch.from_numpy(LOGITS[:, 1]), targets=torch.from_numpy(LABELS))
+        found = STATISTICS[name]().combine(found, STATISTICS[name]().compute(before).numpy())
+    expected = NUMPY_FORMS[name](np.log(PROBS[:, 0]), LABELS, np.log(PROBS[:, 1]))
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    assert {*NUMPY_FORMS} == {*STATISTICS.names()}
+
+
+def test_the_ranges_are_those_that_recording_declares() -> None:
+    assert {name: (STATISTICS[name].low, STATISTICS[name].high) for name in STATISTICS.names()} == RANGES
+    by_class = [name for name in STATISTICS.names() if STATISTICS[name].width == "classes"]
+    assert [name for name in by_class if not STATISTICS[name].combines()] == [*WIDE]
 
 
 def test_scores_from_probabilities() -> None:

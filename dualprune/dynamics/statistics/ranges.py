@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 
 from dualprune.dynamics.statistics import STATISTICS
 
-# Ranges of statistics that only imported dynamics have so far.
-_IMPORTED = {"kl": (0.0, math.inf)}
 # The rounding of float32 may exceed a bound slightly.
 _SLACK = 1e-5
 
@@ -20,7 +18,7 @@ def value_range(statistic: str) -> tuple[float, float]:
     if statistic in STATISTICS:
         known = STATISTICS[statistic]
         return known.low, known.high
-    return _IMPORTED.get(statistic, (-math.inf, math.inf))
+    return -math.inf, math.inf
 
 
 def outside(statistic: str, values: NDArray[np.floating]) -> NDArray[np.bool_]:
