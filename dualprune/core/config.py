@@ -77,10 +77,16 @@ class Config(Section):
 
     def _least_epochs(self) -> dict[str, int]:
         """Return how many epochs each score of recorded epochs needs, by method."""
-        from dualprune.core.plugins import make_score
+        from dualprune.core.plugins import make_score, registry
 
         methods = {name: make_score(self, name) for name in [*self.score.methods, self.select_score]}
-        return {name: getattr(method, "min_epochs", 1) for name, method in methods.items()}
+        statistics = registry("statistic")
+        # Some statistics have no value in the first epoch.
+        first = {
+            name: max([0, *(statistics[read].first_epoch for read in method.reads if read in statistics)])
+            for name, method in methods.items()
+        }
+        return {name: first[name] + getattr(method, "min_epochs", 1) for name, method in methods.items()}
 
     @field_validator("select")
     @classmethod

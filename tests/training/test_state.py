@@ -68,7 +68,7 @@ class RawLogits(Statistic):
         return forward.logits
 
 
-class LogitHistory(EpochScore):
+class LogitEntropy(EpochScore):
     """Entropy of the softmax of the summed logits, and the class that they favour."""
 
     reads = ("raw_logits",)
@@ -122,7 +122,7 @@ def register() -> None:
     for name, statistic in {"class_prob": ClassProb, "movement": Movement, "raw_logits": RawLogits}.items():
         if name not in STATISTICS._items:
             STATISTICS.register(name)(statistic)
-    for name, method in {"logit_history": LogitHistory, "restless": Restless}.items():
+    for name, method in {"logit_entropy": LogitEntropy, "restless": Restless}.items():
         if name not in SCORES._items:
             SCORES.register(name)(method)
 
@@ -139,7 +139,7 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 def settings(**score: Any) -> Config:
     return make_config(
         {
-            "score": {"methods": ["dual", "logit_history", "restless"], "options": {"dual": {"window": 3}}, **score},
+            "score": {"methods": ["dual", "logit_entropy", "restless"], "options": {"dual": {"window": 3}}, **score},
             "record": {"epochs": NUM_EPOCHS, "checkpoint_every": 2},
             "train": {"epochs": NUM_EPOCHS},
         }
@@ -169,7 +169,7 @@ def record_rank(
     index = make_index(run)
     writer = DynamicsWriter(run.dynamics, index, STORED, "x")
     scores = RunningScores.from_config(config, index, STORED, ["raw_logits"])
-    assert [[*some.methods] for some in scores] == [["dual", "restless"], ["logit_history"]]
+    assert [[*some.methods] for some in scores] == [["dual", "restless"], ["logit_entropy"]]
     recorder = EpochRecorder(writer, make_statistics(ALL), 8, torch.device("cpu"), scores, max_state_bytes=limit)
     recorder.resume(DynamicsStore(run), first)
     for epoch in range(first, last):
@@ -244,14 +244,14 @@ def test_scores_of_the_store_and_of_the_kept_state_are_those_written_while_recor
     for name in ("index", "dynamics"):
         shutil.copytree(tmp_path / "run" / name, tmp_path / "offline" / name)
     methods = epoch_scores(score_methods(config))
-    for names in (["dual", "restless"], ["logit_history"]):
+    for names in (["dual", "restless"], ["logit_entropy"]):
         job = ScoreJob(str(offline.root), {name: methods[name] for name in names}, range(NUM_EPOCHS), "drop")
         for bucket in range(NUM_BUCKETS):
             score_bucket(job, bucket)
             for name in names:
                 files = [place.scores(name) / f"bucket={bucket:05d}.parquet" for place in (run, offline)]
                 assert files[0].read_bytes() == files[1].read_bytes(), name
-    table = pa.concat_tables(read_scores(run, "logit_history", bucket) for bucket in range(NUM_BUCKETS))
+    table = pa.concat_tables(read_scores(run, "logit_entropy", bucket) for bucket in range(NUM_BUCKETS))
     assert 20 not in table["position"].to_pylist()
     rows = table["position"].to_numpy()
     np.testing.assert_array_equal(table["favourite"].to_numpy(), LOGITS.sum(0).argmax(1).numpy()[rows])
@@ -263,12 +263,12 @@ def test_other_epochs_or_options_than_the_kept_state_has_are_refused(tmp_path: P
     with run.stage("record", {}):
         pass
     with pytest.raises(
-        ConfigError, match=r"logit_history reads raw_logits, of which only the state after all 6 epochs"
+        ConfigError, match=r"logit_entropy reads raw_logits, of which only the state after all 6 epochs"
     ):
-        run_score(run, settings(methods=["logit_history"], epochs=5))
+        run_score(run, settings(methods=["logit_entropy"], epochs=5))
     state = run.dynamics / "epoch=0005" / "state" / "bucket=00001.npz"
     state.write_bytes(state.read_bytes()[:-9])
-    job = ScoreJob(str(run.root), {"logit_history": LogitHistory()}, range(NUM_EPOCHS), "raise")
+    job = ScoreJob(str(run.root), {"logit_entropy": LogitEntropy()}, range(NUM_EPOCHS), "raise")
     with pytest.raises(DataError, match=r"state/bucket=00001.npz is damaged; delete the folder epoch=0005"):
         score_bucket(job, 1)
 

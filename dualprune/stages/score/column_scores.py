@@ -57,14 +57,14 @@ def run_column_score(
         else:
             whole = _score_whole(store, job, config.score.max_bytes)
             for bucket in buckets:
-                write_bucket(run, bucket, whole(bucket), epochs, job.on_nan)
+                write_bucket(run, bucket, whole(bucket), methods, epochs, job.on_nan)
         commit_stages(run, store, epochs, methods, stages)
 
 
 def _score_bucket(job: ColumnJob, bucket: int) -> None:
     store = DynamicsStore(job.run)
     blocks = (_scored(job, found, _by_class(job, found)) for found in column_blocks(store, bucket, job))
-    write_bucket(store.run, bucket, blocks, job.epochs, job.on_nan)
+    write_bucket(store.run, bucket, blocks, {job.name: job.method}, job.epochs, job.on_nan)
 
 
 def _by_class(job: ColumnJob, found: ColumnBlock) -> tuple[np.ndarray, Values]:

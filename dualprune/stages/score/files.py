@@ -2,12 +2,13 @@
 
 scores/method=dual/bucket=00003.parquet   sample_id, label, position, score, mean_prob, and what the method adds; rows
                                           in position order
+scores/method=NAME/_lists/LIST.parquet/   the rows of samples on a list that the method makes, a file per bucket
 scores/method=dual/_commit.json           what the files are, written last
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -17,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dualprune.core.run import RunDirectory
-from dualprune.core.storage import TableWriter
+from dualprune.core.storage import Location, TableWriter
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.metadata import check_facts, encoded
-from dualprune.dynamics.writer import to_arrow
+from dualprune.dynamics.writer import to_arrow, to_numpy
 from dualprune.errors import ConfigError, DataError
-from dualprune.scores.score import Result, Values, split
+from dualprune.scores.score import Result, ScoreMethod, Values, split
 
 COLUMNS = ("sample_id", "label", "position", "score", "mean_prob")
 
@@ -60,24 +61,48 @@ class ScoredBlock:
 
 
 def write_bucket(
-    run: RunDirectory, bucket: int, blocks: Iterable[ScoredBlock], epochs: Sequence[int], on_nan: str
+    run: RunDirectory,
+    bucket: int,
+    blocks: Iterable[ScoredBlock],
+    methods: Mapping[str, ScoreMethod],
+    epochs: Sequence[int],
+    on_nan: str,
 ) -> None:
-    """Write a bucket's file of each method from its blocks, in position order.
+    """Write a bucket's file of each method from its blocks, in position order, and those of the method's lists.
 
     Samples that were never seen, such as skipped images, have no row. Those that lack some epochs are a DataError, or
     have no row where `on_nan` is "drop".
     """
-    writers: dict[str, TableWriter] = {}
-    facts = {"run": SampleIndex.load(run.index).fingerprint, "bucket": bucket}
+    writers: dict[Location, TableWriter] = {}
+    index = SampleIndex.load(run.index)
+    facts = {"run": index.fingerprint, "bucket": bucket}
     with ExitStack() as stack:
         for block in blocks:
             for name, table in score_tables(block, bucket, epochs, on_nan).items():
-                if name not in writers:
-                    file = run.scores(name) / bucket_name(bucket)
-                    writers[name] = stack.enter_context(file.table_writer(**fast_encoding(table.schema)))
-                writers[name].write(table)
+                lists = _lists(methods[name], table, index.num_classes)
+                # Files are finished in reverse: a bucket is complete once its file of scores is there.
+                for place, rows in ((run.scores(name), table), *_named(run.scores(name), lists)):
+                    if place not in writers:
+                        file = place / bucket_name(bucket)
+                        writers[place] = stack.enter_context(file.table_writer(**fast_encoding(rows.schema)))
+                    writers[place].write(rows)
         for writer in writers.values():
             writer.metadata = encoded({**facts, "rows": writer.rows})
+
+
+def _lists(method: ScoreMethod, table: pa.Table, num_classes: int) -> dict[str, pa.Table]:
+    """Return the rows of each of a method's lists."""
+    if not method.list_names:
+        return {}
+    extras = {name: to_numpy(table[name].combine_chunks()) for name in table.column_names if name not in COLUMNS}
+    found = method.lists(table["score"].to_numpy(), table["label"].to_numpy(), extras, num_classes)
+    return {name: table.filter(pa.array(found[name])) for name in method.list_names}
+
+
+def _named(folder: Location, lists: Mapping[str, pa.Table]) -> Iterator[tuple[Location, pa.Table]]:
+    for name, rows in lists.items():
+        # Readers of a folder of Parquet files pass over names with an underscore.
+        yield folder / "_lists" / f"{name}.parquet", rows
 
 
 def score_tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan: str) -> dict[str, pa.Table]:

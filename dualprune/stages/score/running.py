@@ -150,7 +150,7 @@ class RunningScores(EpochListener):
             failure: UserError | None = None
             try:
                 for bucket in missing_buckets(run, names, self._buckets):
-                    write_bucket(run, bucket, self.blocks(bucket, names), epochs, config.score.on_nan)
+                    write_bucket(run, bucket, self.blocks(bucket, names), self.methods, epochs, config.score.on_nan)
             except UserError as error:
                 failure = error
             # All ranks learn of a failure of any rank, and rank 0's stages end unfinished.

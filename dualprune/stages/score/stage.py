@@ -82,7 +82,7 @@ def score_bucket(job: ScoreJob, bucket: int) -> None:
     """Score one bucket by every method, block by block, and write its files."""
     store = DynamicsStore(job.run)
     blocks = kept_blocks if any(map(is_kept, job.methods.values())) else scored_blocks
-    write_bucket(store.run, bucket, blocks(store, bucket, job), job.epochs, job.on_nan)
+    write_bucket(store.run, bucket, blocks(store, bucket, job), job.methods, job.epochs, job.on_nan)
 
 
 def scored_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[ScoredBlock]:
