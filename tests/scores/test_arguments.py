@@ -179,7 +179,7 @@ def test_numbers_that_make_no_sense() -> None:
         (lambda: selection.top_k(SCORE, ratio=0.5, seed=-1), "seed: -1 is not a whole number of 0 or more"),
         (lambda: selection.top_k(SCORE, ratio=0.5, seed=True), "seed: True is not a whole number"),
         (lambda: selection.random(3.5, ratio=0.5), "num_samples: 3.5 is not a whole number of 1 or more"),
-        (lambda: Dual.Options(window=1), "Dual.Options.window: 1 should be greater than or equal to 2"),
+        (lambda: Dual.Options(window=1), "Options.window: 1 should be greater than or equal to 2"),
         (lambda: dualprune.Config(select={"ratio": 2}), r"config.select.ratio: 2 is not in \[0, 1\)"),
         (lambda: dualprune.Config(scroe={}), "config.scroe: unknown key; .* did you mean 'score'"),
     ):
