@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -44,12 +45,13 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     scores, constraints = prepare(run, drawn_config(run, config, name), index)
     excluded = np.setdiff1d(constraints.excluded, constraints.forced)
     edges = _edges(sum(scores.each(_histogram)))
+    rules = DrawRules((facts["ratio"],), facts["seed"], stream=facts.get("stream", 1))
     # Noise that no selection has, so that the overlap with the random draw is chance alone.
-    rules = DrawRules((facts["ratio"],), facts["seed"], purpose="baseline/0")
+    apart = replace(rules, stream=2, purpose="baseline/0")
     others = [
         outcome.cutoff
         for method in OTHERS
-        for outcome in draw_all(scores.each, SAMPLERS[method](), rules, Constraints())
+        for outcome in draw_all(scores.each, SAMPLERS[method](), apart if method == "random" else rules, Constraints())
     ]
     parameters = facts["parameters"]
     draw = BetaDraw(parameters["a"], parameters["b"]) if facts["method"] == "beta" else None
