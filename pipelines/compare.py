@@ -8,7 +8,8 @@ from rich.console import Console
 
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
-from dualprune.report.comparison import comparison_table
+from dualprune.report import facts
+from dualprune.report.comparison import comparison_in_words, comparison_table
 from dualprune.stages.grid import run_grid
 from pipelines.entry import entry_point
 
@@ -19,7 +20,10 @@ WIDTH = 120
 def compare(run: RunDirectory, config: Config, force: bool) -> dict[str, Any]:
     """Select by every configured method and ratio, train on each kept set, and print the comparison."""
     rows = run_grid(run, config, force=force)
-    Console(width=WIDTH).print(comparison_table(rows))
+    console = Console(width=WIDTH)
+    console.print(comparison_table(rows))
+    for sentence in comparison_in_words(facts.comparison(run)):
+        console.print(sentence, highlight=False, markup=False)
     return {"table": rows, "place": str(run.evaluation)}
 
 

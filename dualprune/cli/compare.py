@@ -59,6 +59,7 @@ def show_explained(run: RunDirectory, config: Config, name: str) -> None:
 
     from dualprune.report.console import console
     from dualprune.stages.select.inspect import inspect
+    from dualprune.stages.select.shares import thin_in_words
 
     facts: dict[str, Any] = inspect(run, config, name)
     table = Table(title=name, show_header=False)
@@ -73,6 +74,8 @@ def show_explained(run: RunDirectory, config: Config, name: str) -> None:
     for method, share in facts["overlap"].items():
         table.add_row(f"also kept by {method}", f"{share:.1%}")
     console.print(table)
+    for sentence in thin_in_words(facts):
+        console.print(sentence, highlight=False, markup=False)
 
 
 def _ids(ids: Sequence[Any]) -> str:

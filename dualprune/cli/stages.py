@@ -84,9 +84,9 @@ def _show_evaluation(run: RunDirectory, config: Config) -> None:
     from dualprune.report.comparison import comparison_in_words, comparison_table
     from dualprune.report.console import console
 
-    summary = facts.comparison(run)
-    console.print(comparison_table(summary))
-    for sentence in comparison_in_words(summary):
+    found = facts.comparison(run)
+    console.print(comparison_table(found["summary"]))
+    for sentence in comparison_in_words(found):
         console.print(sentence, highlight=False, markup=False)
 
 

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from dualprune.core.run import RunDirectory
-from dualprune.stages.select.facts import selection_facts
+from dualprune.stages.evaluate.plan import FULL, RANDOM
+from dualprune.stages.evaluate.summary import stored_comparison
+from dualprune.stages.select.facts import FACTS, selection_facts
 
 
 def stability(run: RunDirectory) -> dict[str, Any] | None:
@@ -20,7 +22,12 @@ def selections(run: RunDirectory, names: Iterable[str]) -> list[dict[str, Any]]:
     return [selection_facts(run, name) for name in names]
 
 
-def comparison(run: RunDirectory) -> list[dict[str, Any]]:
-    """Return one row per subset and budget that `evaluate` trained on."""
-    rows: list[dict[str, Any]] = list(run.evaluation.read_record().records("summary"))
-    return rows
+def comparison(run: RunDirectory) -> dict[str, Any]:
+    """Return what `evaluation.json` holds, with `selections`: the content of `selection.json` of those compared.
+
+    That of an older version is in today's form; a selection that was deleted since is left out.
+    """
+    found = stored_comparison(run)
+    names = [row["subset"] for row in found["summary"] if row["subset"] not in (FULL, RANDOM)]
+    there = [name for name in dict.fromkeys(names) if (run.selection(name) / FACTS).exists()]
+    return {**found, "selections": selections(run, there)}

@@ -45,10 +45,11 @@ def prune(
 
 def prune_run(run: RunDirectory, config: Config, *, force: bool = False) -> PruneResult:
     """Run all stages that the configuration asks for on a run directory."""
+    from dualprune.stages.evaluate.summary import stored_comparison
     from dualprune.stages.select.names import selection_names
 
     run_stages(run, config, pruning_stages(config), force=force)
-    evaluation = run.evaluation.read_record() if config.evaluate.enabled else None
+    evaluation = stored_comparison(run) if config.evaluate.enabled else None
     return PruneResult(run, selection_names(config), evaluation)
 
 

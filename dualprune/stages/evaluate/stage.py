@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from statistics import fmean, stdev
 from typing import Any
 
 from dualprune.cluster.session import ensure_ray
 from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
+from dualprune.stages.evaluate.cost import pruning_cost
 from dualprune.stages.evaluate.jobs import Row, TrainingContext
-from dualprune.stages.evaluate.plan import DRAWS, FULL, Training, plan_trainings, tell_of_steps
+from dualprune.stages.evaluate.plan import DRAWS, Training, plan_trainings, tell_of_steps
 from dualprune.stages.evaluate.pool import TrainingPool
+from dualprune.stages.evaluate.summary import comparison_of, stored_comparison
 from dualprune.stages.evaluate.together import train_together
 from dualprune.stages.inputs import selection_inputs
 from dualprune.stages.record.decode import load_resident
@@ -38,15 +38,14 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
     }
     with run.stage("evaluate", settings, inputs, force=force) as stage:
         if stage.done:
-            stored: dict[str, Any] = run.evaluation.read_record()
-            return stored
+            return stored_comparison(run)
         if force:
             (run.root / "evaluation").delete()
         tell_of_steps(config)
         trainings = plan_trainings(run, config, names, inputs)
         num_missing = sum(not training.file(run).exists() for training in trainings)
         rows = _train(run, config, trainings)
-        comparison = {"summary": summarise(rows), "trainings": rows}
+        comparison = comparison_of(rows, pruning_cost(run, config, names))
         run.evaluation.write_json(comparison)
         stage.summary = {"trainings": len(rows), "trained_now": num_missing}
         return comparison
@@ -70,32 +69,4 @@ def _train(run: RunDirectory, config: Config, trainings: list[Training]) -> list
         with TrainingPool(context, workers.count, max_failures) as pool:
             rows = pool.train(jobs, "evaluate")
     draws.delete()
-    return rows
-
-
-def summarise(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row per subset and budget: mean and standard deviation of the accuracy over the seeds, and the cost."""
-    groups: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
-    for result in results:
-        groups.setdefault((result["subset"], result["ratio"], result["budget"]), []).append(result)
-    rows = []
-    for (subset, ratio, budget), group in groups.items():
-        accuracies = [result["accuracy"] for result in group]
-        rows.append(
-            {
-                "subset": subset,
-                "ratio": ratio,
-                "kept": group[0]["kept"],
-                "budget": budget,
-                "seeds": len(group),
-                "draws": len({result["draw"] for result in group}),
-                "accuracy": fmean(accuracies),
-                "accuracy_std": stdev(accuracies) if len(accuracies) > 1 else None,
-                "seconds": fmean(result["seconds"] for result in group),
-            }
-        )
-    full = next((row for row in rows if row["subset"] == FULL), None)
-    for row in rows:
-        row["relative_accuracy"] = row["accuracy"] / full["accuracy"] if full else None
-        row["relative_seconds"] = row["seconds"] / full["seconds"] if full else None
     return rows

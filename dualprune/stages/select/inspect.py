@@ -37,7 +37,7 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     These are its facts, as in `selection.json`, and: `per_quartile`, the numbers kept of each quarter of the scored
     samples from the hardest (lowest mean_prob) to the easiest; `effective`, the effective number of candidates
     (Σw)² / Σw², with `nested` that of the draw alone; and `overlap`, the share of its samples that top-k and another
-    random draw of the same number also keep.
+    random draw of the same number also keep. `samples_per_class` is there for selections of older versions, too.
     """
     require_selection(run, name)
     facts: dict[str, Any] = selection_facts(run, name)
@@ -58,6 +58,9 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     kept = run.selection(name) / KEPT
     totals = sum(scores.each_bucket(partial(_of_bucket, kept, edges, others, draw, excluded)))
     quartiles, overlaps, (weight, square) = totals[:QUARTILES], totals[QUARTILES:-2], totals[-2:]
+    if "samples_per_class" not in facts:
+        sizes = sum(scores.each(partial(_class_sizes, index.num_classes)))
+        facts["samples_per_class"] = dict(zip(index.classes, sizes.tolist(), strict=True))
     return {
         **facts,
         "per_quartile": [int(number) for number in quartiles],
@@ -70,6 +73,13 @@ def _histogram(blocks: Iterable[Rows]) -> np.ndarray:
     counts = np.zeros(BINS, dtype=np.int64)
     for rows in blocks:
         counts += np.bincount(np.clip(rows.mean_prob * BINS, 0, BINS - 1).astype(np.int64), minlength=BINS)
+    return counts
+
+
+def _class_sizes(num_classes: int, blocks: Iterable[Rows]) -> np.ndarray:
+    counts = np.zeros(num_classes, dtype=np.int64)
+    for rows in blocks:
+        counts += np.bincount(rows.label, minlength=num_classes)
     return counts
 
 

@@ -36,6 +36,7 @@ from dualprune.stages.select.duplicates import find_duplicates
 from dualprune.stages.select.groups import find_groups
 from dualprune.stages.select.id_files import check_apart, positions_of, read_ids
 from dualprune.stages.select.names import selection_names
+from dualprune.stages.select.shares import thin_in_words
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,8 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
             for name, stage in pending.values():
                 stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}
+                for sentence in thin_in_words(facts[name]):
+                    logger.warning(sentence)
 
 
 def read_id_files(config: Config, index: SampleIndex) -> dict[str, pa.Array]:
@@ -108,7 +111,7 @@ def _write(
 ) -> dict[str, dict[str, Any]]:
     """Write the selections, and return by name what each one's `selection.json` holds."""
     places = [run.selection(name) / KEPT for name in drawn]
-    per_class = write_kept(scores, list(drawn.values()), places, index.num_classes)
+    per_class, sizes = write_kept(scores, list(drawn.values()), places, index.num_classes)
     select = config.select
     result = {}
     for (name, one), counts in zip(drawn.items(), per_class, strict=True):
@@ -127,22 +130,29 @@ def _write(
             "num_candidates": one.num_candidates,
             "num_kept": one.num_kept,
             "kept_per_class": dict(zip(index.classes, counts.tolist(), strict=True)),
+            "samples_per_class": dict(zip(index.classes, sizes.tolist(), strict=True)),
         }
         (run.selection(name) / "selection.json").write_json(result[name])
     return result
 
 
-def write_kept(scores: Scores, drawn: Sequence[Outcome], places: Sequence[Location], num_classes: int) -> np.ndarray:
-    """Write the kept samples of each outcome to its place, and return their numbers by class, int64 [outcomes, C]."""
+def write_kept(
+    scores: Scores, drawn: Sequence[Outcome], places: Sequence[Location], num_classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Write the kept samples of each outcome to its place.
+
+    Return their numbers by class, int64 [outcomes, C], and those of all samples, int64 [C].
+    """
     for place in places:
         place.delete()
         place.make_folder()
-    per_class = np.zeros((len(drawn), num_classes), dtype=np.int64)
+    per_class = np.zeros((len(drawn) + 1, num_classes), dtype=np.int64)
     for counts in scores.each_bucket(partial(_write_bucket, drawn, places, num_classes)):
         per_class += counts
-    for one, counts in zip(drawn, per_class, strict=True):
+    *kept, sizes = per_class
+    for one, counts in zip(drawn, kept, strict=True):
         assert counts.sum() == one.num_kept, f"kept {counts.sum()} samples, expected {one.num_kept}"
-    return per_class
+    return per_class[:-1], sizes
 
 
 def _constraints(config: Config) -> dict[str, Any]:
@@ -153,15 +163,19 @@ def _constraints(config: Config) -> dict[str, Any]:
 
 
 def _write_bucket(drawn: Sequence[Outcome], places: Sequence[Location], num_classes: int, bucket: Bucket) -> np.ndarray:
-    """Write a bucket's kept samples of each selection, and return their numbers by class, int64 [selections, C]."""
+    """Write a bucket's kept samples of each selection, and return their numbers by class, int64 [selections + 1, C].
+
+    The last row counts all samples of the bucket.
+    """
     tables: list[list[pa.Table]] = [[] for _ in drawn]
     cutoffs = [one.cutoff for one in drawn]
+    counts = np.zeros((len(drawn) + 1, num_classes), dtype=np.int64)
     for whole in bucket.blocks():
+        counts[-1] += np.bincount(whole.label, minlength=num_classes)
         rows = possibly_kept(whole, cutoffs)
         for one, pieces in zip(drawn, tables, strict=True):
             pieces.append(_kept_rows(one, rows.take(np.flatnonzero(one.cutoff.keeps(rows)))))
-    counts = np.zeros((len(drawn), num_classes), dtype=np.int64)
-    for place, pieces, into in zip(places, tables, counts, strict=True):
+    for place, pieces, into in zip(places, tables, counts[:-1], strict=True):
         table = without_nulls(pa.concat_tables(pieces))
         into += np.bincount(table["label"], minlength=num_classes)
         file = place / bucket_name(bucket.number)

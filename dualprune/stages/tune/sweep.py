@@ -22,7 +22,7 @@ from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.jobs import Job, Row, TrainingContext
 from dualprune.stages.evaluate.pool import TrainingPool
-from dualprune.stages.evaluate.stage import summarise
+from dualprune.stages.evaluate.summary import summarise
 from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.recorded_source import recorded_source
 from dualprune.stages.tune import check, results, search
