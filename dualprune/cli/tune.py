@@ -42,13 +42,17 @@ def tune(
 
 def show_summary(run: RunDirectory, summary: dict[str, Any]) -> None:
     """Print the best points, the check on the test set, and where the files are."""
-    from dualprune.report.comparison import comparison_table
+    from dualprune.report.comparison import comparison_in_words, comparison_table
     from dualprune.report.console import console, say
     from dualprune.report.text import points_table, sweep_in_words
 
     console.print(points_table(summary))
     if summary["test"]:
         console.print(comparison_table(summary["test"]))
+        # Sweeps of older versions have no differences.
+        found = {"summary": summary["test"], "differences": summary.get("test_differences") or []}
+        for sentence in comparison_in_words(found):
+            console.print(sentence, highlight=False, markup=False)
     for line in sweep_in_words(summary):
         console.print(line)
     say(f"best configuration: {run.root / 'tune' / 'best.yaml'}")

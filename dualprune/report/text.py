@@ -72,7 +72,13 @@ def selection_in_words(facts: Mapping[str, Any]) -> str:
 
 def points_table(summary: Mapping[str, Any]) -> Table:
     """Return the best points of a sweep, from what `tune/summary.json` holds."""
-    table = Table("point", "ratio", "validation accuracy", title=f"Best points ({summary['objective']})")
+    table = Table(
+        *("point", "ratio", "validation accuracy"),
+        title=f"Best points ({summary['objective']})",
+        caption="The recorded model had trained on the validation samples, too, and the best of many trials is the "
+        "luckiest: quote the check on the test set.",
+        caption_justify="left",
+    )
     for point in summary["best"]:
         table.add_row(point_text(point["parameters"]), f"{point['ratio']:g}", accuracy_text(point))
     return table

@@ -20,7 +20,9 @@ from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import RunError
+from dualprune.stages.evaluate.differences import differences
 from dualprune.stages.evaluate.jobs import Job, Row, TrainingContext
+from dualprune.stages.evaluate.plan import FULL, RANDOM
 from dualprune.stages.evaluate.pool import TrainingPool
 from dualprune.stages.evaluate.summary import summarise
 from dualprune.stages.record.decode import ResidentData, load_resident
@@ -72,13 +74,14 @@ class Sweep:
             searched_s = time.monotonic() - started
             (self._folder / "trials.parquet").write_table(results.trials_table(records, self._space))
             (self._folder / "best.yaml").write_text(results.best_config(config, best[0]))
-            test = self._test(data, best)
+            tested = self._test(data, best)
         return {
             "objective": config.tune.objective,
             "best": results.best_points(best),
             "num_trials": count_states(records),
             "full_accuracy": full,
-            "test": test,
+            "test": None if tested is None else summarise(tested),
+            "test_differences": None if tested is None else differences(tested, FULL, RANDOM),
             "importance": results.importance(
                 records, self._space, METRIC if config.tune.objective == LARGEST_RATIO else "accuracy"
             ),
@@ -174,8 +177,8 @@ class Sweep:
             "shorter trainings (evaluate.epochs)"
         )
 
-    def _test(self, data: ResidentData, best: list[Record]) -> list[dict[str, Any]] | None:
-        """Return the best points' accuracy on the test set, with those of random subsets and the full set."""
+    def _test(self, data: ResidentData, best: list[Record]) -> list[Row] | None:
+        """Return the trainings of the best points, random subsets and the full set, measured on the test set."""
         number = self._config.tune.test_points
         if not number or not data.parts["test"]:
             logger.info(
@@ -186,4 +189,4 @@ class Sweep:
         sweep = self._context(data, None)
         rows = self._train(sweep, check.test_jobs(sweep, chosen), "test")
         ray.kill(sweep.scores)
-        return summarise(rows)
+        return rows

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ from dualprune.errors import DataError
 from dualprune.scores import dual_and_mean
 from dualprune.selection.engine import search
 from dualprune.stages.score.stage import run_score
+from dualprune.stages.select.facts import selection_facts
+from dualprune.stages.select.inspect import inspect
+from dualprune.stages.select.shares import thin_in_words
 from dualprune.stages.select.stage import run_select
 from tests.conftest import MakeDynamics
 
@@ -142,3 +146,36 @@ def test_a_damaged_file_is_named(make_dynamics: MakeDynamics, ray_cluster: None)
     place.write_bytes(place.read_bytes()[:100])
     with pytest.raises(DataError, match=r"epoch=0003/bucket=00001.parquet is missing or damaged.*record from epoch 3"):
         run_score(run, settings())
+
+
+def test_a_class_that_all_but_vanishes_is_told(make_dynamics: MakeDynamics, caplog: pytest.LogCaptureFixture) -> None:
+    logging.getLogger("dualprune").propagate = True
+    prob = PROB.copy()
+    # Class 2 is learnt at once, so that its scores are the lowest.
+    prob[2::3] = 0.999
+    run = make_dynamics(prob, num_buckets=1)
+    recorded(run)
+    run_score(run, settings())
+    run_select(run, settings(method="top_k", ratio=0.7))
+    facts = selection_facts(run, "s")
+    assert facts["samples_per_class"] == {"0": 333, "1": 332, "2": 332}
+    [warning] = [record.getMessage() for record in caplog.records if record.name.endswith("select.stage")]
+    assert warning.startswith("s keeps 1 of 3 classes at under a third of their share (2: 0 of 332, its share is 100).")
+    assert warning.endswith("select.balance.quota: proportional keeps every class at its share.")
+    assert thin_in_words(inspect(run, settings(method="top_k", ratio=0.7), "s")) == [warning]
+    caplog.clear()
+    balanced = settings(method="top_k", ratio=0.7, name="balanced", balance={"quota": "proportional"})
+    run_select(run, balanced)
+    assert selection_facts(run, "balanced")["kept_per_class"] == {"0": 100, "1": 100, "2": 99}
+    assert "share" not in caplog.text
+
+
+def test_classes_of_a_selection_of_before_are_counted_when_it_is_inspected(make_dynamics: MakeDynamics) -> None:
+    run = make_dynamics(PROB, num_buckets=1)
+    recorded(run)
+    run_score(run, settings())
+    run_select(run, settings(ratio=0.7))
+    place = run.selection("s") / "selection.json"
+    facts = {key: value for key, value in selection_facts(run, "s").items() if key != "samples_per_class"}
+    place.write_json(facts)
+    assert inspect(run, settings(ratio=0.7), "s")["samples_per_class"] == {"0": 333, "1": 332, "2": 332}
