@@ -32,7 +32,7 @@ def check_places(run: RunDirectory, config: Config) -> None:
 
     Exports inside their own run are the default, and allowed.
     """
-    from dualprune.data.files import base_places, reading_place
+    from dualprune.data.files import base_places
     from dualprune.stages.export import export_place
     from dualprune.stages.select.names import selection_names
 
@@ -45,13 +45,17 @@ def check_places(run: RunDirectory, config: Config) -> None:
             _apart(f"data.{key}", data, run.root, "the run directory", "keep data and run apart")
             for place in exported:
                 _apart(f"data.{key}", data, place, "what export.path will replace", "export to a folder of its own")
-        written = {"the run directory": (run.root, "keep data and run apart")}
-        if config.export.path is not None:
-            written["export.path"] = (Location.of(config.export.path), "export to a folder of its own")
-        for what, (place, remedy) in written.items():
-            data_place = reading_place(paths, place)
-            if data_place is not None:
-                raise ConfigError(f"{what}: {place} lies inside data.{key} ({data_place}); {remedy}")
+        _unread(f"data.{key}", paths, run.root, "the run directory", "keep data and run apart")
+        for place in exported:
+            _unread(f"data.{key}", paths, place, "export.path", "export to a folder of its own")
+
+
+def _unread(key: str, paths: str | list[str] | None, place: Location, what: str, remedy: str) -> None:
+    from dualprune.data.files import reading_place
+
+    data = reading_place(paths, place)
+    if data is not None:
+        raise ConfigError(f"{what}: {place} lies inside {key} ({data}); {remedy}")
 
 
 def _apart(what: str, place: Location, folder: Location, name: str, remedy: str) -> None:

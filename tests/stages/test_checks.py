@@ -94,6 +94,8 @@ def test_a_run_beside_the_files_of_a_glob(tmp_path: Path, pattern: str, reads_ru
     made = make_config({"data": {"source": "parquet", "path": str(tmp_path / pattern)}})
     if not reads_run:
         check_before(STAGES, RunDirectory(tmp_path / "run"), made)
+        exported = make_config({**made.model_dump(mode="json"), "export": {"path": str(tmp_path)}})
+        check_before(STAGES, RunDirectory(tmp_path / "run"), exported)
         return
     with pytest.raises(ConfigError, match=r"the run directory: .*run lies inside data\.path"):
         check_before(STAGES, RunDirectory(tmp_path / "run"), made)
