@@ -87,9 +87,17 @@ def _check_current(index: SampleIndex, ids: pa.ChunkedArray, positions: NDArray[
     raise RunError(f"{name} was drawn from an earlier recording; select again")
 
 
+def _known(kept: pa.ChunkedArray, sample_ids: Any) -> pa.Array:
+    """Return ids in the store's types. Bytes are hexadecimal digits in a run of such ids, or else UTF-8 text."""
+    first = next(iter(sample_ids), None) if len(sample_ids) else None
+    if isinstance(first, bytes) and len(kept) and kept[0].as_py() in {value.hex() for value in sample_ids}:
+        return pa.array([value.hex() for value in sample_ids], pa.string())
+    return column_of("PrunedDataset", "sample_id", sample_ids)
+
+
 def _find(kept: pa.ChunkedArray, sample_ids: Any) -> NDArray[np.int64]:
     """Return where each kept id is among `sample_ids`."""
-    known = column_of("PrunedDataset", "sample_id", sample_ids)
+    known = _known(kept, sample_ids)
     if known.type != kept.type:
         raise DataError(f"PrunedDataset: sample_ids are of the type {known.type}, but the run's of {kept.type}")
     if pc.count_distinct(known).as_py() != len(known):

@@ -59,3 +59,17 @@ def test_a_selection_of_an_earlier_recording(run: Any) -> None:
         dualprune.import_dynamics(prob, run, sample_ids=ids, config={"score": {"window": 3}}, force=True)
         with pytest.raises(RunError, match=r"selection 'beta-0.5' was drawn from an earlier recording; select again"):
             dualprune.PrunedDataset(IDS[: len(ids)], run, "beta-0.5")
+
+
+def test_bytes_are_hexadecimal_ids_or_text(tmp_path: Path) -> None:
+    raw = [bytes([number, 255]) for number in range(40)]
+    for ids, given in (([value.hex() for value in raw], raw), (IDS, [sample_id.encode() for sample_id in IDS])):
+        run = dualprune.import_dynamics(
+            PROB, tmp_path / "bytes", sample_ids=ids, config={"score": {"window": 3}}, force=True
+        )
+        run_stages(run, run.load_config(["select.ratio=0.5"]), ["score", "select"])
+        expected = dualprune.PrunedDataset(ids, run, "beta-0.5").positions
+        found = dualprune.PrunedDataset(ids, run, "beta-0.5", sample_ids=given)
+        np.testing.assert_array_equal(found.positions, expected)
+    with pytest.raises(DataError, match="20 kept samples are not among sample_ids"):
+        dualprune.PrunedDataset(IDS, run, "beta-0.5", sample_ids=[b"x%d" % number for number in range(40)])

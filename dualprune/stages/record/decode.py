@@ -40,6 +40,8 @@ class ResidentData(DataFacts):
 def load_resident(source: Source) -> ResidentData:
     """Decode a source with one Ray task per shard; the pixels stay in the object store."""
     decode = ray.remote(num_returns=2)(decode_shard)
+    # Found once: a source that is sent without its classes would read all labels in every task.
+    _ = source.classes
     handle = ray.put(source)
     parts: dict[Split, list[Any]] = {"train": [], "test": []}
     facts = []
