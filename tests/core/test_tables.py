@@ -31,6 +31,13 @@ FAMILIES: dict[str, tuple[Sequence[pa.DataType], st.SearchStrategy[Any]]] = {
         + [pa.struct([("path", pa.string()), ("bytes", pa.large_binary())])],
         st.fixed_dictionaries({"bytes": st.binary(), "path": st.text()}),
     ),
+    "records": (
+        [
+            pa.list_(pa.struct([("x", pa.int8()), ("y", pa.float32())])),
+            pa.large_list(pa.struct([("y", pa.float64()), ("x", pa.int64())])),
+        ],
+        st.lists(st.fixed_dictionaries({"x": st.integers(0, 9), "y": st.integers(0, 9)}), max_size=2),
+    ),
     "time": (
         [pa.timestamp("s"), pa.timestamp("ms"), pa.timestamp("us")],
         st.datetimes().map(lambda time: time.replace(microsecond=0)),
