@@ -68,7 +68,7 @@ def show_explained(run: RunDirectory, config: Config, name: str) -> None:
     table.add_row("candidates", f"{facts['num_candidates']:,} of {facts['num_samples']:,} samples")
     table.add_row("effective number of candidates", f"{facts['effective']:,.1f}")
     for label, count in facts["kept_per_class"].items():
-        table.add_row(f"kept of class {_plain(label)}", f"{count:,}")
+        table.add_row(f"kept of class {_plain(label)}", f"{count:,} of {facts['samples_per_class'][label]:,}")
     for title, count in zip(("hardest", "second", "third", "easiest"), facts["per_quartile"], strict=True):
         table.add_row(f"kept of the {title} quarter", f"{count:,} ({count / facts['num_kept']:.1%})")
     for method, share in facts["overlap"].items():

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from math import ceil
 from typing import Any
 
+from rich import box
 from rich.table import Table
 
 from dualprune.report.wording import count_of
@@ -24,8 +25,11 @@ def comparison_table(summary: Iterable[Row]) -> Table:
         title_justify="left",
         caption="± standard deviation over seeds; seconds are those of this machine, whatever else it was doing",
         caption_justify="left",
+        # Nine columns with borders are wider than many terminals.
+        box=box.SIMPLE,
+        pad_edge=False,
     )
-    for column in ("subset", "ratio", "kept", "equal", "accuracy", "of full", "visits", "of full", "steps", "seconds"):
+    for column in ("subset", "ratio", "kept", "equal", "accuracy", "of full", "visits", "steps", "seconds"):
         table.add_column(column, justify="left" if column in {"subset", "equal"} else "right", no_wrap=True)
     for row in summary:
         spread = "" if row["accuracy_std"] is None else f" ± {100 * row['accuracy_std']:.1f}"
@@ -37,7 +41,6 @@ def comparison_table(summary: Iterable[Row]) -> Table:
             f"{row['accuracy']:.1%}{spread}",
             _share(row["relative_accuracy"]),
             _whole(row.get("visits")),
-            _share(row.get("relative_visits")),
             _whole(row.get("steps")),
             f"{row['seconds']:,.1f}",
         )

@@ -70,8 +70,8 @@ def run_tune(
         budget_s = time_budget_s if time_budget_s is not None else config.tune.time_budget_s
         summary = Sweep(run, config, space, store.index, log).run(wanted, budget_s)
         place.write_json(summary)
-        best = summary["best"][0]["accuracy"]
-        stage.summary = {"wanted": wanted, **summary["num_trials"], "best": best, "test": test}
+        best = {"best_validation_accuracy": summary["best"][0]["accuracy"]}
+        stage.summary = {"wanted": wanted, **summary["num_trials"], **best, "test": test}
         return summary
 
 

@@ -120,5 +120,5 @@ def _last_error(trial: Any) -> str:
 @contextmanager
 def trial_progress(total: int) -> Iterator[TrialProgress]:
     """Yield the callback, with a table that is drawn on a terminal while the block runs."""
-    with live_table("point", "accuracy", "state") as show:
+    with live_table("point", "validation accuracy", "state") as show:
         yield TrialProgress(total, show)
