@@ -11,6 +11,7 @@ import pytest
 
 from dualprune.core.run import RunDirectory
 from dualprune.errors import DataError
+from dualprune.stages.evaluate.cost import pruning_cost
 from dualprune.stages.evaluate.summary import comparison_of, stored_comparison, summarise
 
 RUNS = Path(__file__).parents[2] / "runs"
@@ -23,8 +24,8 @@ def trainings(
     # Ten epochs at batch 100; the full set sees 10,000 samples.
     visits = 10 * kept if budget == "epochs" else 10_000
     same = {"subset": subset, "ratio": ratio, "kept": kept, "budget": budget, "visits": visits, "steps": visits // 100}
-    rows = [{**same, "seed": n, "accuracy": value, "seconds": seconds} for n, value in enumerate(accuracies)]
-    return [{**row, **facts} for row in rows]
+    rows = [{**same, "seed": n, "draw": n if subset == "random" else 0} for n in range(len(accuracies))]
+    return [{**row, "accuracy": own, "seconds": seconds, **facts} for row, own in zip(rows, accuracies, strict=True)]
 
 
 FULL = trainings("full", 1000, [0.9, 0.92], seconds=10.0)
@@ -99,3 +100,16 @@ def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
     made = comparison_of([*FULL, *trainings("beta-0.7", 300, [0.8, 0.81])], {"visits": 3})
     run.evaluation.write_json(made)
     assert stored_comparison(run) == made
+
+
+def test_what_pruning_cost_is_read_from_the_manifests(old_run: RunDirectory) -> None:
+    # 240 samples for 6 epochs, at batch 32.
+    cost = pruning_cost(old_run, old_run.load_config(), ["beta-0.5", "beta-0.7"])
+    assert (cost["visits"], cost["steps"]) == (6 * 240, 6 * 8)
+    manifests = old_run.manifests()
+    assert cost["record_s"] == manifests["record"]["seconds"]
+    assert cost["score_s"] == manifests["score.dual"]["seconds"]
+    assert cost["select_s"] == sum(manifests[f"select.beta-{ratio}"]["seconds"] for ratio in (0.5, 0.7))
+    imported = RunDirectory(Path(str(old_run)).parent / "imported")
+    cost = pruning_cost(imported, imported.load_config(), ["beta-0.7"])
+    assert (cost["visits"], cost["steps"]) == (None, None)
