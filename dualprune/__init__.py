@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from dualprune.api import Run as Run
     from dualprune.core.config import Config as Config
     from dualprune.core.config_file import load_config as load_config
+    from dualprune.core.registry import Difference as Difference
     from dualprune.core.registry import Plugin as Plugin
     from dualprune.core.run import RunDirectory as RunDirectory
     from dualprune.core.section import Section as Section
@@ -52,7 +53,7 @@ _HOMES = {
     "dualprune.api": ("Kept", "Run"),
     "dualprune.core.config": ("Config",),
     "dualprune.core.config_file": ("load_config",),
-    "dualprune.core.registry": ("Plugin",),
+    "dualprune.core.registry": ("Difference", "Plugin"),
     "dualprune.core.run": ("RunDirectory",),
     "dualprune.core.section": ("Section",),
     "dualprune.data.choice": ("Choice",),

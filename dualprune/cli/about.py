@@ -50,10 +50,11 @@ def methods(
         typer.echo(json.dumps([one.to_json() for one in found], indent=2, ensure_ascii=False))
         return
     from dualprune.report.console import console, say
-    from dualprune.report.plugins import kinds_table, options_table, plugin_in_words
+    from dualprune.report.plugins import kinds_table, options_table, plugin_in_words, published_table
 
     if name is None:
         console.print(kinds_table(found))
+        console.print(published_table(found))
         found = [one for one in found if one.broken]
     for one in found:
         for line in plugin_in_words(one):

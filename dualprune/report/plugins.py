@@ -23,6 +23,17 @@ def kinds_table(found: Iterable[Description]) -> Table:
     return table
 
 
+def published_table(found: Iterable[Description]) -> Table:
+    """Return what the plug-ins that were published read, cost and come from, one row each."""
+    table = Table(title="published methods; `dualprune methods NAME` shows more", title_justify="left")
+    for column in ("name", "kind", "reads", "cost", "source"):
+        table.add_column(column, overflow="fold")
+    for one in found:
+        if one.source:
+            table.add_row(*map(escape, (one.name, one.kind, ", ".join(one.reads), one.cost, one.source)))
+    return table
+
+
 def options_table(one: Description) -> Table:
     """Return the options of a plug-in, one row each."""
     table = Table(title=f"options, under {one.options_key}", title_justify="left")

@@ -34,7 +34,7 @@ class Forgetting(EpochScore):
     """Samples that the model learns and loses again most often first (arXiv 1812.05159)."""
 
     source = "forgetting events, arXiv 1812.05159; mansheej/data_diet"
-    cost = "none beyond training; while recording 24 bytes per sample"
+    cost = "none beyond training; while recording 10 bytes per sample"
     differences = (
         Difference(
             "CCS, DeepCore and the DUAL repository leave samples that were never right at 0, as if they were easy",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import fingerprint
 from dualprune.dynamics.columns import ColumnStore
-from dualprune.stages.methods import columns_read, scores_read
+from dualprune.stages.methods import columns_read, run_and_score, scores_read
 
 if TYPE_CHECKING:
     from dualprune.dynamics.store import DynamicsStore
@@ -41,7 +41,10 @@ def column_score_inputs(run: RunDirectory, name: str, method: ColumnScore) -> li
     """
     columns = ColumnStore(run)
     inputs = [str(columns.record(column)["fingerprint"]) for column in columns_read({name: method})]
-    return inputs + [run.require(f"score.{other}", "score")["fingerprint"] for other in scores_read(method)]
+    for read in scores_read(method):
+        place, other = run_and_score(run, read)
+        inputs.append(place.require(f"score.{other}", "score")["fingerprint"])
+    return inputs
 
 
 def select_inputs(run: RunDirectory, score: str) -> list[str]:

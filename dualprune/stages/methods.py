@@ -6,12 +6,15 @@ from collections.abc import Iterable, Mapping
 
 from dualprune.core.config import Config
 from dualprune.core.plugins import make_score
+from dualprune.core.run import RunDirectory
 from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB
 from dualprune.scores.score import ColumnScore, EpochScore, ScoreMethod
 
 # The prefix of what a ColumnScore reads from another method's scores.
 SCORE = "score:"
+# In such a name, between the method and another run's directory.
+OTHER_RUN = "@"
 
 
 def score_methods(config: Config) -> dict[str, ScoreMethod]:
@@ -30,7 +33,8 @@ def score_methods(config: Config) -> dict[str, ScoreMethod]:
             return
         method: ScoreMethod = make_score(config, name)
         for read in scores_read(method):
-            add(read, (*path, name))
+            if OTHER_RUN not in read:
+                add(read, (*path, name))
         methods[name] = method
 
     for name in [*config.score.methods, config.select_score]:
@@ -39,8 +43,14 @@ def score_methods(config: Config) -> dict[str, ScoreMethod]:
 
 
 def scores_read(method: ScoreMethod) -> list[str]:
-    """Return the names of the methods whose scores a method reads."""
+    """Return the names of the methods whose scores a method reads; NAME@RUN is a method's score in another run."""
     return [name.removeprefix(SCORE) for name in method.reads if name.startswith(SCORE)]
+
+
+def run_and_score(run: RunDirectory, name: str) -> tuple[RunDirectory, str]:
+    """Return the run that holds a score, and its method, of a name that `scores_read` returned."""
+    method, _, other = name.partition(OTHER_RUN)
+    return (RunDirectory(other) if other else run), method
 
 
 def epoch_scores(methods: Mapping[str, ScoreMethod]) -> dict[str, EpochScore]:

@@ -23,6 +23,8 @@ def test_the_list_has_every_kind_and_what_is_broken(command: Command, monkeypatc
     assert told.code == 0
     for part in ("score method", "dual", "beta", "parquet", "small_cnn", "target_prob", "gone (broken)"):
         assert part in told.out
+    for part in ("kl", "8 bytes per sample", "DUAL, arXiv 2502.06905; behaapyy/dual-pruning@4ab525d"):
+        assert part in " ".join(told.out.split())
     assert "gone: sampler\n    cannot be loaded: ImportError: no module named other" in told.out
 
 
@@ -37,8 +39,22 @@ def test_one_plug_in_with_its_options(command: Command) -> None:
         assert part in told
 
 
+def test_a_published_method_with_its_sources(command: Command) -> None:
+    told = " ".join(command("methods", "forgetting").out.split())
+    for part in (
+        "source: forgetting events, arXiv 1812.05159; mansheej/data_diet",
+        "cost: none beyond training",
+        "leave samples that were never right at 0, as if they were easy: never: zero",
+    ):
+        assert part in told
+
+
 def test_json_has_all_of_it(command: Command) -> None:
     everything = json.loads(command("methods", "--json").out)
+    [tdds] = [one for one in everything if one["name"] == "tdds"]
+    assert tdds["reads"] == ["kl"]
+    assert {"what", "option"} == {*tdds["differences"][0]}
+    assert all(tdds[name] for name in ("source", "cost", "about"))
     assert {"sampler", "source", "model", "score method", "statistic"} <= {one["kind"] for one in everything}
     [one] = json.loads(command("methods", "made", "--json").out)
     assert [option["name"] for option in one["options"]] == ["share", "end", "limit", "names", "inner"]

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import dualprune.scores
+from dualprune import selection
 from dualprune.core.plugins import make
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores import SCORES, EpochScore, from_probs
@@ -414,3 +415,11 @@ def test_the_order_of_probabilities_and_of_logits_differs_only_where_it_should()
     score, extras = split(built("logit_history", {}).score({"class_logits": LOGITS}))
     np.testing.assert_array_equal(extras["mean_label"], sums.argmax(axis=1))
     np.testing.assert_allclose(score, history)
+
+
+def test_the_band_of_losses_behind_the_highest() -> None:
+    losses = RANDOM.permutation(200)[:, None] + RANDOM.random((200, 3)) / 10
+    score = dualprune.scores.loss(losses)
+    kept = selection.top_k(score, ratio=0.5, skip=0.05)
+    # The ranks 5 % … 55 % from the top.
+    assert sorted(kept) == sorted(np.argsort(-score)[10:110])

@@ -12,13 +12,14 @@ import numpy as np
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.blocks import Block, RowReader, read_blocks
 from dualprune.dynamics.columns import VALUE, ColumnStore
+from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.metadata import check_facts
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import to_numpy
 from dualprune.errors import DataError
 from dualprune.scores.mean_prob import TARGET_PROB
 from dualprune.scores.score import ColumnScore, complete
-from dualprune.stages.methods import SCORE, columns_read, scores_read
+from dualprune.stages.methods import SCORE, columns_read, run_and_score, scores_read
 from dualprune.stages.score.files import read_scores
 
 
@@ -93,7 +94,16 @@ def column_blocks(store: DynamicsStore, bucket: int, job: ColumnJob) -> Iterator
 
 def _dense_scores(store: DynamicsStore, name: str, bucket: int) -> np.ndarray:
     start, stop = store.index.bucket_range(bucket)
-    table = read_scores(store.run, name, bucket, ["position", "score"])
+    run, method = run_and_score(store.run, name)
+    if run is not store.run:
+        index = SampleIndex.load(run.index)
+        if (index.fingerprint, index.bucket_rows) != (store.index.fingerprint, store.index.bucket_rows):
+            raise DataError(
+                f"{run} has other samples or buckets than {store.run}: {index.num_samples:,} samples in "
+                f"{index.num_buckets} buckets, not {store.index.num_samples:,} in {store.index.num_buckets}, or other "
+                "data; scores can be combined where the data section and record.num_buckets are the same"
+            )
+    table = read_scores(run, method, bucket, ["position", "score"])
     dense = np.full(stop - start, np.nan)
     dense[table["position"].to_numpy() - start] = table["score"].to_numpy()
     return dense
