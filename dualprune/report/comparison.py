@@ -28,6 +28,7 @@ def comparison_table(summary: Iterable[Row]) -> Table:
         # Nine columns with borders are wider than many terminals.
         box=box.SIMPLE,
         pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
     for column in ("subset", "ratio", "kept", "equal", "accuracy", "of full", "visits", "steps", "seconds"):
         table.add_column(column, justify="left" if column in {"subset", "equal"} else "right", no_wrap=True)
@@ -55,8 +56,7 @@ def comparison_in_words(found: Mapping[str, Any]) -> list[str]:
         for row in rows
         if row["subset"] not in (FULL, RANDOM)
     ]
-    # Selections of older versions do not say whether chance had a part in them.
-    fixed = {facts["name"] for facts in found.get("selections", ()) if not facts.get("by_chance", True)}
+    fixed = {facts["name"] for facts in found.get("selections", ()) if not _by_chance(facts)}
     sentences += _doubts_in_words(rows, differences, fixed)
     if found.get("cost"):
         sentences += _cost_in_words(found["cost"], rows)
@@ -82,7 +82,7 @@ def _difference_in_words(found: Row, other: str) -> str:
     points = 100 * found["difference"]
     size = f"{abs(points):.1f} points {'above' if points >= 0 else 'below'}"
     if found["low"] is None:
-        why = "one seed" if min(found["seeds"]) == 1 else "seeds that all have the same result"
+        why = "one seed" if min(found["seeds"]) == 1 else "no spread over the seeds"
         return f"{size} {other} ({why}: no claim)"
     low, high = 100 * found["low"], 100 * found["high"]
     if found["distinguishable"]:
@@ -108,7 +108,7 @@ def _doubts_in_words(rows: Iterable[Row], differences: Iterable[Row], fixed: Col
     drawn_once = dict.fromkeys(
         row["subset"]
         for row in rows
-        if row["subset"] not in (FULL, RANDOM, *fixed) and row["seeds"] > 1 and row["draws"] == 1
+        if row["subset"] not in (FULL, RANDOM, *fixed) and row["seeds"] > 1 and row.get("draws") == 1
     )
     if drawn_once:
         sentences.append(
@@ -116,6 +116,12 @@ def _doubts_in_words(rows: Iterable[Row], differences: Iterable[Row], fixed: Col
             "draw (evaluate.redraw: true draws anew for each seed)."
         )
     return sentences
+
+
+def _by_chance(selection: Row) -> bool:
+    # Selections of older versions do not say so; all their samplers drew by chance but two.
+    found: bool = selection.get("by_chance", selection["method"] not in ("top_k", "threshold"))
+    return found
 
 
 def _cost_in_words(cost: Row, rows: Iterable[Row]) -> list[str]:

@@ -7,8 +7,10 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import pytest
 from rich.console import Console
 
+from dualprune.cli.tune import show_summary
 from dualprune.core.run import RunDirectory
 from dualprune.report import facts
 from dualprune.report.comparison import comparison_in_words, comparison_table
@@ -19,6 +21,7 @@ COST = {"visits": 3000, "steps": 30, "record_s": 31.0, "score_s": 0.25, "select_
 # What one of the class keeps, of 100 each.
 SELECTION = {
     "name": "beta-0.7",
+    "method": "beta",
     "num_kept": 90,
     "constraints": {},
     "kept_per_class": {"shirt": 2, "coat": 40, "bag": 48},
@@ -65,7 +68,7 @@ def test_one_seed_claims_nothing() -> None:
         "the optimizer steps of a training on all."
     )
     [sentence, *_] = said(pruned([0.8, 0.8], [0.9, 0.9]))
-    assert "(seeds that all have the same result: no claim)" in sentence
+    assert "(no spread over the seeds: no claim)" in sentence
 
 
 def test_several_ratios_widen_the_intervals() -> None:
@@ -84,6 +87,10 @@ def test_a_redrawn_or_fixed_selection_has_no_remark_about_its_draw() -> None:
     assert not any("one draw" in text for text in said([{**row, "draw": row["seed"]} for row in rows]))
     fixed = {**SELECTION, "by_chance": False, "samples_per_class": {}}
     assert not any("one draw" in text for text in said(rows, None, fixed))
+    # A selection of an older version does not say whether chance had a part in it.
+    older = {**SELECTION, "samples_per_class": {}}
+    assert any("one draw" in text for text in said(rows, None, older))
+    assert not any("one draw" in text for text in said(rows, None, {**older, "method": "top_k"}))
 
 
 def test_what_pruning_cost_and_when_it_has_paid() -> None:
@@ -119,9 +126,20 @@ def test_an_older_run_is_shown_without_the_facts_that_it_lacks(tmp_path: Path) -
         packed.extractall(tmp_path, filter="data")
     found = facts.comparison(RunDirectory(tmp_path / "finished"))
     out = io.StringIO()
-    Console(file=out, width=120).print(comparison_table(found["summary"]))
+    Console(file=out, width=80).print(comparison_table(found["summary"]))
     assert "beta-0.7" in out.getvalue()
+    assert "…" not in out.getvalue()
     text = " ".join(comparison_in_words(found))
     assert "not distinguishable from as many random ones" in text
     assert "seconds" not in text
     assert "% of the optimizer steps of a training on all" in text
+
+
+def test_an_older_sweep_is_shown_without_differences(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with tarfile.open(RUNS / "9e3f2f6.tar.gz") as packed:
+        packed.extractall(tmp_path, filter="data")
+    run = RunDirectory(tmp_path / "finished")
+    show_summary(run, (run.root / "tune" / "summary.json").read_record())
+    out = capsys.readouterr().out
+    assert "best-0 at equal epochs: 10.2% with 72 samples." in out
+    assert "The recorded model had trained on the validation samples" in out
