@@ -23,6 +23,7 @@ from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import RunError, UserError
+from dualprune.exchange.kept import read_kept
 from dualprune.stages.pipeline import PruneResult, default_run, prune_run, run_stages
 from dualprune.stages.status import next_stage, stage_states
 
@@ -122,7 +123,7 @@ class Run:
         from dualprune.stages.score.files import read_scores
 
         name = self.config.select_score if method is None else method
-        self.directory.require(f"score.{name}", "score")
+        self.directory.require_whole(f"score.{name}", "score")
         buckets = range(SampleIndex.load(self.directory.index).num_buckets)
         return pa.concat_tables(read_scores(self.directory, name, bucket, columns) for bucket in buckets)
 
@@ -134,7 +135,7 @@ class Run:
         if name not in there:
             asked = "no single selection" if name is None else f"no finished selection {name!r}"
             raise RunError(f"{self.directory} has {asked}; there are: {', '.join(there) or 'none'}")
-        table = (self.directory.selection(name) / "kept.parquet").read_table(["sample_id", "position"])
+        table = read_kept(self.directory, name, ["sample_id", "position"])
         positions = np.asarray(table["position"])
         mask = np.zeros(SampleIndex.load(self.directory.index).num_samples, dtype=bool)
         mask[positions] = True

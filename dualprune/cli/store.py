@@ -15,13 +15,13 @@ SHOWN = 50
 
 @store_app.command()
 def check(run: Annotated[str, typer.Argument(help="A run directory.")]) -> None:
-    """Check every recorded file: presence, rows, checksum, NaN, values out of range."""
-    from dualprune.dynamics.check import check_store
+    """Check every file of a run: presence, checksums, rows, NaN, values out of range."""
     from dualprune.dynamics.store import DynamicsStore
     from dualprune.errors import DataError
     from dualprune.report.console import say
+    from dualprune.stages.integrity import check_run
 
-    findings = check_store(run)
+    findings = check_run(run)
     if findings:
         more = [f"and {len(findings) - SHOWN} more"] if len(findings) > SHOWN else []
         lines = [*map(str, findings[:SHOWN]), *more]

@@ -16,20 +16,29 @@ from dualprune.core.config import Config
 from dualprune.core.config_file import load_stored_config, store_config, with_values_of_run
 from dualprune.core.identity import inner_section
 from dualprune.core.migration import VERSION, upgraded
+from dualprune.core.outputs import Output, damaged_outputs
 from dualprune.core.storage import Location, fingerprint
-from dualprune.errors import RunError
+from dualprune.errors import DataError, RunError
 
 logger = logging.getLogger(__name__)
+# Of damaged files.
+SHOWN = 5
 
 
 @dataclass
 class Stage:
-    """A stage that is about to run, or is found `done` with the same settings and inputs."""
+    """A stage that is about to run, or is found `done` with the same settings and inputs.
+
+    `damaged` are the files for which a stage that was done runs again. `outputs` are the files that it has made, while
+    which are there and unchanged it counts as done.
+    """
 
     key: str
     fingerprint: str
     done: bool
     summary: dict[str, Any] = field(default_factory=dict)
+    damaged: list[Location] = field(default_factory=list)
+    outputs: list[Output] = field(default_factory=list)
 
 
 class RunDirectory:
@@ -37,7 +46,8 @@ class RunDirectory:
 
     A stage runs inside `with run.stage(key, settings, inputs) as stage`: when `stage.done`, its outputs are there
     already and it returns at once; else it does its work, fills `stage.summary`, and the manifest
-    `manifests/<key>.json` is written when the block ends without an exception.
+    `manifests/<key>.json` is written when the block ends without an exception. A stage whose `stage.outputs` have been
+    damaged or removed since runs again.
     """
 
     def __init__(self, place: RunDirectory | Location | str | os.PathLike[str]) -> None:
@@ -125,10 +135,14 @@ class RunDirectory:
         manifest = self._read_manifest(key)
         return manifest if manifest is not None and manifest["status"] == "done" else None
 
+    def manifest_keys(self) -> list[str]:
+        """Return the keys of all stages that have a manifest, sorted."""
+        names = [file.name for file in (self.root / "manifests").children() if file.name.endswith(".json")]
+        return [name.removesuffix(".json") for name in names]
+
     def manifests(self) -> dict[str, dict[str, Any]]:
         """Return all manifests by stage key, those of unfinished stages too."""
-        names = [file.name for file in (self.root / "manifests").children() if file.name.endswith(".json")]
-        found = {name.removesuffix(".json"): self._read_manifest(name.removesuffix(".json")) for name in names}
+        found = {key: self._read_manifest(key) for key in self.manifest_keys()}
         return {key: manifest for key, manifest in found.items() if manifest is not None}
 
     def require(self, key: str, command: str) -> dict[str, Any]:
@@ -136,6 +150,14 @@ class RunDirectory:
         manifest = self.manifest(key)
         if manifest is None:
             raise RunError(f"{self.root}: stage {key!r} is not finished; run `dualprune {command} {self.root}` first")
+        return manifest
+
+    def require_whole(self, key: str, command: str) -> dict[str, Any]:
+        """Return what `require` returns; a DataError where an output of the stage is damaged or missing."""
+        manifest = self.require(key, command)
+        found = damaged_outputs(self.root, manifest)
+        if found:
+            raise DataError(f"{found[0]}; run `dualprune {command} {self.root}`, which makes it again")
         return manifest
 
     @contextmanager
@@ -163,8 +185,11 @@ class RunDirectory:
             [settings, inputs]
         )
         own = known["fingerprint"] if known and same else fingerprint({"settings": settings, "inputs": list(inputs)})
+        damaged: list[Location] = []
         if known is not None:
             if same and known["status"] == "done" and not reopen:
+                damaged = self._report_damage(key, known)
+            if same and known["status"] == "done" and not reopen and not damaged:
                 logger.info("%s: done already, skipped", key)
                 yield Stage(key, own, done=True, summary=known["summary"])
                 return
@@ -187,7 +212,7 @@ class RunDirectory:
         }
         place = self.root / "manifests" / f"{key}.json"
         place.write_json(body)
-        stage = Stage(key, own, done=False)
+        stage = Stage(key, own, done=False, damaged=damaged)
         try:
             yield stage
         except BaseException:
@@ -196,6 +221,8 @@ class RunDirectory:
                 place.write_json(body)
             raise
         body.update(_timed(before_s, earlier, started_at), status="done", summary=stage.summary)
+        if stage.outputs:
+            body["outputs"] = [output.to_json() for output in stage.outputs]
         place.write_json(body)
         metrics.gauge("dualprune_stage_seconds", body["seconds"], run=str(self.root), stage=key)
         logger.info("%s: done in %.1f s", key, time.time() - started_at)
@@ -218,6 +245,14 @@ class RunDirectory:
         if record["stage"] != key:
             raise record.damaged(f"it is that of stage {record['stage']!r}")
         return upgraded(key, record)
+
+    def _report_damage(self, key: str, manifest: Mapping[str, Any]) -> list[Location]:
+        found = damaged_outputs(self.root, manifest)
+        for problem in found[:SHOWN]:
+            logger.warning("%s: %s; it is made again", key, problem)
+        if len(found) > SHOWN:
+            logger.warning("%s: %d more files are missing or damaged", key, len(found) - SHOWN)
+        return [problem.place for problem in found]
 
     def _other_config(self, key: str, known: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
         before, now = _flat(known["settings"]), _flat(settings)

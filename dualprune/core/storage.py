@@ -9,8 +9,9 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -18,56 +19,32 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
-import pyarrow.parquet as pq
 
+from dualprune.core import parquet
 from dualprune.core.cleanup import cleaning_up
 from dualprune.core.json_file import REMEDY, Record, decode, encode
+from dualprune.core.parquet import DigestStream, TableWriter
 from dualprune.errors import AddressError, DataError, StorageError, UserError
+
+CHUNK_BYTES = 1 << 22
 
 
 @dataclass(frozen=True)
 class FileRecord:
-    """The facts about a file in a commit record, which show whether it is damaged or cut off."""
+    """The facts about a file in a commit record, which show whether it is damaged or cut off.
+
+    `modified` is its modification time in nanoseconds, None where it is not known.
+    """
 
     name: str
     rows: int
     bytes: int
     sha256: str
+    modified: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""
         return asdict(self)
-
-
-class TableWriter:
-    """Appends tables of one schema to a Parquet file, a row group each.
-
-    `metadata`, set at any time, is written into the file's metadata at its end.
-    """
-
-    def __init__(
-        self, place: Path, options: Mapping[str, Any], errors: Callable[[str], AbstractContextManager[None]]
-    ) -> None:
-        self._place, self._options, self._errors = place, options, errors
-        self._writer: pq.ParquetWriter | None = None
-        self.metadata: Mapping[str, str] = {}
-        self.rows = 0
-
-    def write(self, table: pa.Table) -> None:
-        """Append a table of any length as one row group."""
-        with self._errors("written"):
-            if self._writer is None:
-                self._writer = pq.ParquetWriter(self._place, table.schema, **self._options)
-            self._writer.write_table(table, row_group_size=max(1, table.num_rows))
-        self.rows += table.num_rows
-
-    def close(self) -> None:
-        """Finish the file."""
-        if self._writer is not None:
-            with self._errors("written"):
-                if self.metadata:
-                    self._writer.add_key_value_metadata(dict(self.metadata))
-                self._writer.close()
 
 
 @lru_cache(maxsize=64)
@@ -135,6 +112,11 @@ class Location:
         own, other = self._comparable().rstrip("/") + "/", folder._comparable().rstrip("/") + "/"
         return own[len(other) : -1] if own.startswith(other) else None
 
+    def below(self, folder: Location) -> str | None:
+        """Return the path from a folder to this, as it is written; None where it does not lie below the folder."""
+        own, other = (place.address.partition("?")[0] for place in (self, folder))
+        return own.removeprefix(f"{other}/") if own.startswith(f"{other}/") else None
+
     def _comparable(self) -> str:
         if self.is_local:
             return os.path.realpath(self.address)
@@ -194,6 +176,29 @@ class Location:
     def size(self) -> int:
         """Return the file's size in bytes."""
         return int(self._info().size)
+
+    def look(self) -> tuple[int, int] | None:
+        """Return the file's size in bytes and its modification time in nanoseconds; None where there is no file."""
+        return _size_and_time(self._info())
+
+    def looks(self) -> dict[str, tuple[int, int]]:
+        """Return by name what `look` returns for each file directly in this folder, with one listing."""
+        selector = pafs.FileSelector(self.path, recursive=False, allow_not_found=True)
+        with self._errors("listed"):
+            infos = self.filesystem.get_file_info(selector)
+        found = {info.base_name: _size_and_time(info) for info in infos}
+        return {name: known for name, known in found.items() if known is not None}
+
+    def digest(self, kind: str) -> str:
+        """Return the file's sha256 or crc32, in hexadecimal digits."""
+        sha256, crc32 = hashlib.sha256(), 0
+        with self._errors("read"), self.filesystem.open_input_stream(self.path) as stream:
+            while content := stream.read(CHUNK_BYTES):
+                if kind == "sha256":
+                    sha256.update(content)
+                else:
+                    crc32 = zlib.crc32(content, crc32)
+        return sha256.hexdigest() if kind == "sha256" else f"{crc32:08x}"
 
     def children(self) -> list[Location]:
         """Return what lies directly in this folder, sorted by name; nothing where there is no folder."""
@@ -260,21 +265,30 @@ class Location:
         """Write UTF-8 text, atomically."""
         self.write_bytes(text.encode())
 
-    def read_table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return a Parquet file as a table, or a folder's files *.parquet, by name, as one."""
+    def read_table(self, columns: Sequence[str] | None = None, remedy: str = REMEDY) -> pa.Table:
+        """Return a Parquet file as a table, or a folder's files *.parquet, by name, as one.
+
+        A DataError that ends with `remedy` where a file is missing or damaged.
+        """
         files = [] if self.is_file() else [child for child in self.children() if child.name.endswith(".parquet")]
         if files:
-            return pa.concat_tables(file.read_table(columns) for file in files)
-        with self._errors("read"), self.open_input() as file:
-            return pq.ParquetFile(file).read(columns=None if columns is None else list(columns))
+            return pa.concat_tables(file.read_table(columns, remedy) for file in files)
+        with parquet.reading(self, remedy), self.open_input() as file:
+            return parquet.opened(file).read(columns=None if columns is None else list(columns))
 
     def write_table(self, table: pa.Table, **options: Any) -> FileRecord:
         """Write a table as one Parquet file, atomically, and return its record with rows, bytes and checksum."""
         buffer = io.BytesIO()
-        pq.write_table(table, buffer, **options)
+        parquet.write(table, buffer, **options)
         content = buffer.getbuffer()
         self.write_bytes(content)
-        return FileRecord(self.name, table.num_rows, content.nbytes, hashlib.sha256(content).hexdigest())
+        return self.record(table.num_rows, content)
+
+    def record(self, rows: int, content: Any) -> FileRecord:
+        """Return the record of this file, which holds `content`."""
+        found = self.look()
+        digest = hashlib.sha256(content).hexdigest()
+        return FileRecord(self.name, rows, memoryview(content).nbytes, digest, None if found is None else found[1])
 
     @contextmanager
     def table_writer(self, **options: Any) -> Iterator[TableWriter]:
@@ -290,15 +304,22 @@ class Location:
                 handle, name = tempfile.mkstemp(suffix=".parquet")
             os.close(handle)
             temporary = Path(name)
-        writer = TableWriter(temporary, options, self._errors)
         try:
-            try:
-                yield writer
-            except BaseException:
-                with cleaning_up(f"closing {temporary}"):
-                    writer.close()
-                raise
-            writer.close()
+            with self._errors("written"):
+                file = temporary.open("wb")
+            with file:
+                writer = TableWriter(DigestStream(file), options, self._errors)
+                try:
+                    yield writer
+                except BaseException:
+                    with cleaning_up(f"closing {temporary}"):
+                        writer.close()
+                    raise
+                writer.close()
+                with self._errors("written"):
+                    file.flush()
+                    if self.is_local:
+                        os.fsync(file.fileno())
             with self._errors("written"):
                 self._publish(temporary)
         finally:
@@ -307,12 +328,10 @@ class Location:
 
     def _publish(self, temporary: Path) -> None:
         if self.is_local:
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
             temporary.replace(self.address)
         else:
             with temporary.open("rb") as file, self.filesystem.open_output_stream(self.path) as stream:
-                shutil.copyfileobj(file, stream, 1 << 22)
+                shutil.copyfileobj(file, stream, CHUNK_BYTES)
 
     def rename(self, target: Location) -> None:
         """Give a file or folder on a local disk another name; an empty folder there is replaced."""
@@ -324,6 +343,13 @@ class Location:
         if self.is_local:
             with self._errors("made"):
                 self.filesystem.create_dir(self.path)
+
+    @contextmanager
+    def open_output(self) -> Iterator[DigestStream]:
+        """Yield a stream that writes the file directly: an interruption may leave a part of it."""
+        self.parent.make_folder()
+        with self._errors("written"), self.filesystem.open_output_stream(self.path) as stream:
+            yield DigestStream(stream)
 
     def open_input(self) -> pa.NativeFile:
         """Open the file for reading at any offset."""
@@ -343,6 +369,10 @@ class Location:
 @lru_cache(maxsize=1)
 def _local() -> pafs.FileSystem:
     return pafs.LocalFileSystem()
+
+
+def _size_and_time(info: pafs.FileInfo) -> tuple[int, int] | None:
+    return (int(info.size), int(info.mtime_ns or 0)) if info.type == pafs.FileType.File else None
 
 
 def _has_credentials(address: str) -> bool:

@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from dualprune.core import parquet
+from dualprune.core.records import check
 from dualprune.core.storage import Location
-from dualprune.dynamics.layout import ROW_GROUP_ROWS, VALID, bucket_name
+from dualprune.dynamics.index import REMEDY
+from dualprune.dynamics.layout import ROW_GROUP_ROWS, VALID
 from dualprune.dynamics.metadata import check_facts
 from dualprune.dynamics.store import DynamicsStore, first_epoch
 from dualprune.dynamics.writer import to_numpy
@@ -56,8 +58,10 @@ def read_blocks(
     with ExitStack() as stack:
         pool = stack.enter_context(ThreadPoolExecutor(min(NUM_THREADS, len(epochs) + 1), "dynamics-reader"))
         opened = [pool.submit(_EpochFile, store, epoch, bucket, columns) for epoch in epochs]
-        index_file = RowReader(store.index.location / bucket_name(bucket), ["sample_id", "label"])
+        index_file = RowReader(store.index.place(bucket), ["sample_id", "label"], REMEDY)
         stack.callback(index_file.close)
+        index_file.check(REMEDY, **store.index.facts(bucket))
+        check(store.index.place(bucket), store.index.record(bucket), REMEDY)
         files = [job.result() for job in opened]
         for file in files:
             stack.callback(file.close)
@@ -104,21 +108,29 @@ def read_epoch(store: DynamicsStore, bucket: int, columns: Sequence[str], epoch:
 
 
 class RowReader:
-    """A Parquet file that is read from its start, some rows at a time, row group by row group."""
+    """A Parquet file that is read from its start, some rows at a time, row group by row group.
 
-    def __init__(self, place: Location, columns: Sequence[str]) -> None:
-        self._stream = place.open_input()
-        try:
+    A file that is missing or damaged is a DataError that ends with `remedy`.
+    """
+
+    def __init__(self, place: Location, columns: Sequence[str], remedy: str) -> None:
+        self._place, self._remedy = place, remedy
+        with ExitStack() as stack:
+            stack.enter_context(parquet.reading(place, remedy))
+            self._stream = place.open_input()
+            stack.callback(self._stream.close)
             # Pre-buffering fetches a row group's columns in few large requests.
-            self._file = pq.ParquetFile(self._stream, pre_buffer=not place.is_local)
-        except BaseException:
-            self._stream.close()
-            raise
-        self.metadata = self._file.metadata
-        self.schema = self._file.schema_arrow
+            self._file = parquet.opened(self._stream, pre_buffer=not place.is_local)
+            self.metadata = self._file.metadata
+            self.schema = self._file.schema_arrow
+            stack.pop_all()
         self.columns = list(columns)
         self._group = 0
         self._rest: pa.Table | None = None
+
+    def check(self, remedy: str, **expected: Any) -> None:
+        """Raise a DataError where the file's facts are not the expected ones."""
+        check_facts(self._place, self.metadata, remedy, **expected)
 
     def next(self, count: int) -> pa.Table:
         """Return the next `count` rows."""
@@ -126,7 +138,8 @@ class RowReader:
         while count:
             table = self._rest
             if table is None:
-                table = self._file.read_row_group(self._group, columns=self.columns, use_threads=False)
+                with parquet.reading(self._place, self._remedy):
+                    table = self._file.read_row_group(self._group, columns=self.columns, use_threads=False)
                 self._group += 1
             parts.append(table.slice(0, count))
             self._rest = table.slice(count) if table.num_rows > count else None
@@ -156,13 +169,11 @@ class _EpochFile:
         self._place = store.file(epoch, bucket)
         self._start, self._stop = store.index.bucket_range(bucket)
         there = [name for name in columns if epoch >= first_epoch(name)]
+        self._rows = RowReader(self._place, there, self._remedy)
         try:
-            self._rows = RowReader(self._place, there)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise self._damaged(error) from None
-        try:
-            check_facts(self._place, self._rows.metadata, store.remedy(epoch), **store.facts(epoch, bucket))
+            self._rows.check(store.remedy(epoch), **store.facts(epoch, bucket))
             self.widths = self._shapes(there)
+            check(self._place, store.record(epoch, bucket), store.remedy(epoch))
         except BaseException:
             self._rows.close()
             raise
@@ -182,10 +193,7 @@ class _EpochFile:
 
     def read_into(self, out: dict[str, np.ndarray], count: int) -> None:
         """Fill an array [count], or [count, width], per statistic with the next values."""
-        try:
-            table = self._rows.next(count)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise self._damaged(error) from None
+        table = self._rows.next(count)
         for name, values in out.items():
             filled = 0
             for chunk in table[name].chunks:
@@ -197,8 +205,12 @@ class _EpochFile:
     def close(self) -> None:
         self._rows.close()
 
-    def _damaged(self, what: Any) -> DataError:
-        return DataError(
-            f"{self._place} is missing or damaged ({what}); it should hold the {self._stop - self._start} samples from "
-            f"position {self._start}; {self._store.remedy(self._epoch)}"
+    @property
+    def _remedy(self) -> str:
+        return (
+            f"it should hold the {self._stop - self._start} samples from position {self._start}; "
+            f"{self._store.remedy(self._epoch)}"
         )
+
+    def _damaged(self, what: str) -> DataError:
+        return DataError(f"{self._place} is missing or damaged ({what}); {self._remedy}")

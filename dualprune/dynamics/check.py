@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from dualprune.core.parquet import opened
+from dualprune.core.records import Digests, problems
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
+from dualprune.dynamics.index import REMEDY
 from dualprune.dynamics.layout import VALID, bucket_name, epoch_name
 from dualprune.dynamics.metadata import mismatch
 from dualprune.dynamics.statistics.ranges import outside, value_range
@@ -45,6 +47,33 @@ def check_store(run: RunDirectory | Location | str | os.PathLike[str]) -> list[F
     return findings
 
 
+def recorded_files(store: DynamicsStore) -> list[tuple[Location, Mapping[str, Any], str]]:
+    """Return every file of a run's index and dynamics with its record, empty in older versions, and its remedy."""
+    buckets = range(store.num_buckets)
+    files: list[tuple[Location, Mapping[str, Any], str]]
+    files = [(store.index.place(bucket), store.index.record(bucket) or {}, REMEDY) for bucket in buckets]
+    for epoch in store.epochs:
+        for bucket in buckets:
+            files.append((store.file(epoch, bucket), store.record(epoch, bucket) or {}, store.remedy(epoch)))
+    return files
+
+
+def damaged_files(store: DynamicsStore, digests: Digests = "changed") -> list[Finding]:
+    """Return the files of the index and of the dynamics that are missing, or differ from their records."""
+    files = recorded_files(store)
+    remedies = {str(place): remedy for place, _, remedy in files}
+    found = problems([(place, record) for place, record, _ in files], digests)
+    return [Finding(str(problem.place), f"it {problem.what}", remedies[str(problem.place)]) for problem in found]
+
+
+def check_recording(run: RunDirectory) -> None:
+    """Raise a DataError where a file of a finished recording is missing or damaged: it cannot be made again cheaply."""
+    found = damaged_files(DynamicsStore(run))
+    if found:
+        more = f"; {len(found) - 1} more files are missing or damaged" if len(found) > 1 else ""
+        raise DataError(f"{found[0]}{more}")
+
+
 def _check_epochs(store: DynamicsStore) -> Iterator[Finding]:
     if not store.epochs:
         yield Finding(str(store.location), "no epoch is committed", store.remedy(0))
@@ -67,12 +96,9 @@ def check_bucket(run: str, bucket: int) -> list[Finding]:
     findings = []
     ids, problem = _read_index(store, bucket)
     if problem is not None:
-        remedy = (
-            "restore the file from a copy, or begin a new run: only this file says which sample each value belongs to"
-        )
-        findings.append(Finding(f"index/{bucket_name(bucket)}", problem, remedy))
+        findings.append(Finding(f"index/{bucket_name(bucket)}", problem, REMEDY))
     for epoch, commit in store.commits.items():
-        record = next((file for file in commit["files"] if file["name"] == bucket_name(bucket)), None)
+        record = store.record(epoch, bucket)
         if record is not None:
             place = f"{epoch_name(epoch)}/{bucket_name(bucket)}"
             for problem in _file_problems(store, epoch, bucket, record, commit["columns"], ids):
@@ -87,11 +113,10 @@ def _read_index(store: DynamicsStore, bucket: int) -> tuple[Any, str | None]:
     try:
         table = store.index.read_bucket(bucket)
     except DataError as error:
-        return positions, str(error)
-    except (OSError, pa.ArrowInvalid) as error:
-        return positions, f"it is missing or damaged ({error})"
-    if table.num_rows != stop - start:
-        return positions, f"it has {table.num_rows} rows instead of {stop - start}"
+        return positions, "it" + str(error).removeprefix(str(store.index.place(bucket))).removesuffix(f"; {REMEDY}")
+    record = store.index.record(bucket)
+    if record is not None and store.index.place(bucket).digest("sha256") != record["sha256"]:
+        return positions, "its checksum is not the recorded one"
     return table["sample_id"], None
 
 
@@ -111,7 +136,7 @@ def _file_problems(
     if hashlib.sha256(content).hexdigest() != record["sha256"]:
         yield "its checksum is not the one that was committed"
         return
-    file = pq.ParquetFile(pa.BufferReader(content))
+    file = opened(pa.BufferReader(content))
     wrong_facts = mismatch(file.metadata, **{**store.facts(epoch, bucket), "rows": file.metadata.num_rows})
     if wrong_facts is not None:
         yield wrong_facts

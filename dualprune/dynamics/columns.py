@@ -7,21 +7,21 @@ columns/NAME/_commit.json           the column counts when this is there: finger
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from dualprune.core import parquet
+from dualprune.core.records import named
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import FileRecord, Location
 from dualprune.dynamics.commit import COMMIT
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name, statistics_options
-from dualprune.dynamics.metadata import with_facts
+from dualprune.dynamics.metadata import check_facts, with_facts
 from dualprune.dynamics.writer import to_arrow
 from dualprune.errors import DataError, RunError
 
@@ -64,9 +64,17 @@ class ColumnStore:
         """Write a bucket's values, float32 [n] or [n, d], in position order."""
         start, stop = self.index.bucket_range(bucket)
         assert len(values) == stop - start, f"{name} has {len(values)} values for {stop - start} samples"
-        facts = {"run": self.index.fingerprint, "bucket": bucket, "rows": len(values)}
-        table = pa.table({VALUE: to_arrow(np.asarray(values, dtype=np.float32))})
+        table = parquet.without_nulls(pa.table({VALUE: to_arrow(np.asarray(values, dtype=np.float32))}))
+        facts = self.index.facts(bucket)
         return self.file(name, bucket).write_table(with_facts(table, **facts), **statistics_options())
+
+    def file_record(self, name: str, bucket: int) -> dict[str, Any] | None:
+        """Return what a column's commit record says about a bucket's file; None where it does not name it."""
+        return named(self.record(name)["files"], bucket_name(bucket))
+
+    def remedy(self, name: str) -> str:
+        """Return what to do about a damaged file of a column."""
+        return f"run `dualprune measure {self.run}` to measure it again, or, if it was imported, import it again"
 
     def commit(self, name: str, fingerprint: str, width: int, files: Sequence[FileRecord]) -> None:
         """Declare a column complete; `fingerprint` identifies the data and the measurement that it was made with."""
@@ -84,12 +92,16 @@ class ColumnStore:
         """Declare a column complete from its existing files, and return its width; see `commit`."""
         files, widths = [], set()
         for bucket in range(self.index.num_buckets):
-            content = self.file(name, bucket).read_bytes()
-            found = pq.ParquetFile(pa.BufferReader(content))
-            kind = found.schema_arrow.field(VALUE).type
+            place, facts = self.file(name, bucket), self.index.facts(bucket)
+            content = place.read_bytes()
+            remedy = f"delete the folder columns/{name} and measure again"
+            with parquet.reading(place, remedy):
+                found = parquet.opened(pa.BufferReader(content))
+                check_facts(place, found.metadata, remedy, **facts)
+                # Every page is verified: an earlier, interrupted measurement may have left the file.
+                kind = found.read(columns=[VALUE]).schema.field(VALUE).type
             widths.add(kind.list_size if pa.types.is_fixed_size_list(kind) else 1)
-            digest = hashlib.sha256(content).hexdigest()
-            files.append(FileRecord(bucket_name(bucket), found.metadata.num_rows, len(content), digest))
+            files.append(place.record(facts["rows"], content))
         if len(widths) > 1:
             raise DataError(f"column {name} has {sorted(widths)} values per sample in different buckets; expected one")
         self.commit(name, fingerprint, widths.copy().pop(), files)

@@ -13,15 +13,16 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from dualprune.core.parquet import without_nulls
 from dualprune.core.plain_columns import plain_column
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS, bucket_name
-from dualprune.dynamics.metadata import check_facts, with_facts
+from dualprune.dynamics.metadata import read_checked, with_facts
 from dualprune.errors import DataError, RunError
 
 INDEX_FILE = "_index.json"
+REMEDY = "restore the file from a copy, or begin a new run: only this file says which sample each value belongs to"
 
 
 def default_num_buckets(num_samples: int, num_workers: int) -> int:
@@ -42,6 +43,8 @@ class SampleIndex:
     classes: list[str]
     fingerprint: str
     details: dict[str, Any] = field(default_factory=dict)
+    # The records of the files, one per bucket; indexes of older versions have none.
+    files: list[dict[str, Any]] = field(default_factory=list)
 
     @classmethod
     def load(cls, location: Location) -> SampleIndex:
@@ -57,6 +60,8 @@ class SampleIndex:
         )
         if not whole or record["num_classes"] != len(record["classes"]) or record["num_samples"] <= 0:
             raise record.damaged("its numbers of samples, buckets and classes do not fit together")
+        if record.get("files") and len(record.records("files")) != record["num_buckets"]:
+            raise record.damaged(f"it lists {len(record['files'])} of {record['num_buckets']} files")
         names = {known.name for known in fields(cls)} - {"location"}
         return cls(location=location, **{name: value for name, value in record.items() if name in names})
 
@@ -85,12 +90,14 @@ class SampleIndex:
         id_type = ""
         ascending, last_id = True, None
         written = 0
+        files: list[dict[str, Any]] = []
         location.delete()
         for bucket, table in enumerate(_regrouped(checked, bucket_rows)):
             id_type = "int64" if pa.types.is_integer(table.schema.field("sample_id").type) else "string"
             ascending, last_id = ascending and _ascends(table["sample_id"], last_id), table["sample_id"][-1]
-            known = with_facts(table, run=fingerprint, bucket=bucket, rows=table.num_rows)
-            (location / bucket_name(bucket)).write_table(known, compression="zstd", row_group_size=ROW_GROUP_ROWS)
+            known = with_facts(without_nulls(table), run=fingerprint, bucket=bucket, rows=table.num_rows)
+            place = location / bucket_name(bucket)
+            files.append(place.write_table(known, compression="zstd", row_group_size=ROW_GROUP_ROWS).to_json())
             written += table.num_rows
         if not ascending:
             names = [bucket_name(number) for number in range(-(-written // bucket_rows))]
@@ -108,6 +115,7 @@ class SampleIndex:
             classes=list(classes),
             fingerprint=fingerprint,
             details=details or {},
+            files=files,
         )
         body = asdict(index)
         del body["location"]
@@ -121,13 +129,21 @@ class SampleIndex:
 
     def read_bucket(self, bucket: int) -> pa.Table:
         """Return sample_id and label of a bucket's samples, in position order."""
-        place = self.location / bucket_name(bucket)
-        with place.open_input() as stream:
-            file = pq.ParquetFile(stream)
-            start, stop = self.bucket_range(bucket)
-            facts = {"run": self.fingerprint, "bucket": bucket, "rows": stop - start}
-            check_facts(place, file.metadata, "restore the file from a copy, or begin a new run", **facts)
-            return file.read().replace_schema_metadata(None)
+        table = read_checked(self.place(bucket), None, REMEDY, self.record(bucket), **self.facts(bucket))
+        return table.replace_schema_metadata(None)
+
+    def place(self, bucket: int) -> Location:
+        """Return the place of a bucket's file."""
+        return self.location / bucket_name(bucket)
+
+    def facts(self, bucket: int) -> dict[str, Any]:
+        """Return what the metadata of each file of a bucket says about it, whatever it holds for every sample."""
+        start, stop = self.bucket_range(bucket)
+        return {"run": self.fingerprint, "bucket": bucket, "rows": stop - start}
+
+    def record(self, bucket: int) -> dict[str, Any] | None:
+        """Return the record of a bucket's file; None where an older version wrote the index."""
+        return self.files[bucket] if self.files else None
 
     def read(self) -> pa.Table:
         """Return sample_id and label of all samples, in position order; O(N) memory."""

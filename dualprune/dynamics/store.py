@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from dualprune.core.records import named
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.commit import read_commits
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import VALID, bucket_name, epoch_name
-from dualprune.dynamics.metadata import check_facts
+from dualprune.dynamics.metadata import read_checked
 from dualprune.dynamics.statistics import STATISTICS
 from dualprune.dynamics.writer import to_arrow, to_numpy
 from dualprune.errors import RunError
@@ -125,11 +125,8 @@ class DynamicsStore:
 
     def read_epoch(self, bucket: int, columns: Sequence[str], epoch: int) -> dict[str, np.ndarray]:
         """Return one epoch of a bucket, float32 [n], or [n, width], per statistic; NaN where a value is missing."""
-        place = self.file(epoch, bucket)
-        with place.open_input() as stream:
-            file = pq.ParquetFile(stream)
-            check_facts(place, file.metadata, self.remedy(epoch), **self.facts(epoch, bucket))
-            table = file.read()
+        facts, record = self.facts(epoch, bucket), self.record(epoch, bucket)
+        table = read_checked(self.file(epoch, bucket), None, self.remedy(epoch), record, **facts)
         valid = table[VALID].to_numpy() if VALID in table.column_names else None
         found = {}
         for name in columns:
@@ -141,8 +138,11 @@ class DynamicsStore:
 
     def facts(self, epoch: int, bucket: int) -> dict[str, Any]:
         """Return what the metadata of a bucket's file says about it."""
-        start, stop = self.index.bucket_range(bucket)
-        return {"run": self.index.fingerprint, "epoch": epoch, "bucket": bucket, "rows": stop - start}
+        return {**self.index.facts(bucket), "epoch": epoch}
+
+    def record(self, epoch: int, bucket: int) -> dict[str, Any] | None:
+        """Return what the commit record of an epoch says about a bucket's file; None where it does not name it."""
+        return named(self.commits[epoch]["files"], bucket_name(bucket))
 
     def bucket_table(self, bucket: int, columns: Sequence[str] | None = None) -> pa.Table:
         """Return sample_id, label and one fixed-size list [T] per statistic (of lists, for values per class)."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from dualprune.core.parquet import without_nulls
 from dualprune.core.storage import FileRecord, Location
 from dualprune.dynamics import commit
 from dualprune.dynamics.index import SampleIndex
@@ -38,9 +39,9 @@ class DynamicsWriter:
         columns = {name: to_arrow(values) for name, values in arrays.items()}
         if not seen.all():
             columns[VALID] = pa.array(seen)
-        facts = {"run": self.index.fingerprint, "epoch": epoch, "bucket": bucket, "rows": len(seen)}
+        facts = {**self.index.facts(bucket), "epoch": epoch}
         place = self.location / epoch_name(epoch) / bucket_name(bucket)
-        return place.write_table(with_facts(pa.table(columns), **facts), **statistics_options())
+        return place.write_table(with_facts(without_nulls(pa.table(columns)), **facts), **statistics_options())
 
     def commit(self, epoch: int, files: Sequence[FileRecord], columns: Sequence[str] | None = None) -> None:
         """Declare an epoch complete; every bucket must be among `files`. `columns`: those of this epoch, if fewer."""

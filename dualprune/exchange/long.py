@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from dualprune.core.parquet import opened
 from dualprune.core.plain_columns import plain_column
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import ROW_GROUP_ROWS
@@ -211,7 +211,7 @@ def _lay_out(table: LongTable, first: int, num_epochs: int, number: int) -> None
 def _read_ranges(table: LongTable, number: int) -> Iterator[pa.Table]:
     for task in range(len(table.parts)):
         with (table.scratch / "cut" / f"task={task:05d}.parquet").open_input() as stream:
-            yield pq.ParquetFile(stream).read_row_group(number, use_threads=False)
+            yield opened(stream).read_row_group(number, use_threads=False)
 
 
 def _labels(table: LongTable, ids: pa.Array, samples: NDArray[np.int64], labels: pa.ChunkedArray) -> pa.Array:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dualprune.core.parquet import opened
 from dualprune.core.storage import Location
 from dualprune.errors import DataError, UserError
 from dualprune.exchange.columns import column_kind
@@ -69,7 +70,7 @@ class ParquetSet:
         """Return these columns of a row group."""
         try:
             with group.file.open_input() as stream:
-                table = pq.ParquetFile(stream).read_row_group(group.number, columns=columns, use_threads=False)
+                table = opened(stream).read_row_group(group.number, columns=columns, use_threads=False)
                 return table.select(columns)
         except UserError:
             raise
@@ -94,7 +95,7 @@ def _files(place: Location) -> list[Location]:
 def _footer(file: Location) -> tuple[pa.Schema, pq.FileMetaData]:
     try:
         with file.open_input() as stream:
-            parquet = pq.ParquetFile(stream)
+            parquet = opened(stream)
             schema, metadata = parquet.schema_arrow, parquet.metadata
     except UserError:
         raise

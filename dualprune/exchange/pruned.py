@@ -17,6 +17,7 @@ from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import DataError, RunError
 from dualprune.exchange.columns import column_of
+from dualprune.exchange.kept import read_kept
 
 
 class PrunedDataset(Dataset[Any]):
@@ -37,7 +38,8 @@ class PrunedDataset(Dataset[Any]):
 
     Raises:
         RunError: the run has no such selection, or has been recorded anew since.
-        DataError: the length differs from the recorded one; or an id is missing or not unique.
+        DataError: the length differs from the recorded one; an id is missing or not unique; or the selection's files
+            are damaged.
     """
 
     def __init__(
@@ -48,12 +50,8 @@ class PrunedDataset(Dataset[Any]):
         sample_ids: Any | None = None,
     ) -> None:
         directory = RunDirectory(run)
-        kept = directory.selection(selection) / "kept.parquet"
-        if not kept.exists():
-            names = ", ".join(directory.selection_names()) or "none"
-            raise RunError(f"{directory} has no selection {selection!r}; there are: {names}")
+        table = read_kept(directory, selection, ["sample_id", "position", "weight", "inclusion"])
         index = SampleIndex.load(directory.index)
-        table = kept.read_table(["sample_id", "position", "weight", "inclusion"])
         positions = np.asarray(table["position"])
         _check_current(index, table["sample_id"], positions, f"{directory}: selection {selection!r}")
         expected = index.num_samples if sample_ids is None else len(sample_ids)

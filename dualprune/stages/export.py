@@ -15,20 +15,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dualprune.cluster.tasks import over_buckets
+from dualprune.core import parquet
 from dualprune.core.config import Config
-from dualprune.core.own_folder import check_own, replaced
+from dualprune.core.outputs import Output
+from dualprune.core.own_folder import MARK, check_own, replaced
+from dualprune.core.parquet import WrittenFile
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.data.source import Shard, Source
 from dualprune.dynamics.index import SampleIndex
+from dualprune.exchange.kept import read_kept
 from dualprune.stages.inputs import selection_inputs
 from dualprune.stages.recorded_source import recorded_source
 from dualprune.stages.select.names import selection_names
 
 INCLUSION = "inclusion"
+DATA = "data"
 WRITTEN = re.compile(r"mask\.npy|removed\.parquet|data/part-\d{5}\.parquet")
 
 
@@ -46,20 +50,29 @@ def run_export(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             if stage.done:
                 continue
             source = source or recorded_source(run, config)
-            stage.summary = _export(run, config, name, source)
+            stage.summary, stage.outputs = _export(run, config, name, source)
 
 
-def _export(run: RunDirectory, config: Config, name: str, source: Source) -> dict[str, Any]:
+def _export(run: RunDirectory, config: Config, name: str, source: Source) -> tuple[dict[str, Any], list[Output]]:
+    """Replace a selection's export; return the summary of the stage, and the records of its files."""
     target = export_place(run, config, name)
     in_run = config.export.path is None
     check_own(target, "exports" if in_run else "export.path", WRITTEN, in_run=in_run)
     with replaced(target, {"export": name, "run": str(run)}) as place:
-        return _write(run, config, name, source, place)
+        num_kept, written = _write(run, config, name, source, place)
+    data = target / DATA
+    outputs = [Output.of(run.root, data / file, stream) for file, stream in written]
+    others = [*(["removed.parquet"] if config.export.removed else []), "mask.npy", MARK]
+    outputs += [Output.of(run.root, target / file) for file in others]
+    return {"kept": num_kept, "files": len(written)}, outputs
 
 
-def _write(run: RunDirectory, config: Config, name: str, source: Source, place: Location) -> dict[str, Any]:
+def _write(
+    run: RunDirectory, config: Config, name: str, source: Source, place: Location
+) -> tuple[int, list[tuple[str, WrittenFile]]]:
+    """Write an export's files; return how many samples it keeps, and the names and digests of the files with rows."""
     index = SampleIndex.load(run.index)
-    table = (run.selection(name) / "kept.parquet").read_table(["position", "inclusion"])
+    table = read_kept(run, name, ["position", "inclusion"])
     kept = np.asarray(table["position"])
     mask = np.zeros(index.num_samples, dtype=bool)
     mask[kept] = True
@@ -70,21 +83,23 @@ def _write(run: RunDirectory, config: Config, name: str, source: Source, place: 
         removed = np.flatnonzero(~mask)
         ids = index.read()["sample_id"].take(pa.array(removed))
         (place / "removed.parquet").write_table(pa.table({"sample_id": ids, "position": removed}))
-    files = _export_rows(config, source, kept, np.asarray(table["inclusion"]), place / "data")
-    return {"kept": len(kept), "files": files}
+    files = _export_rows(config, source, kept, np.asarray(table["inclusion"]), place / DATA)
+    return len(kept), files
 
 
-def _export_rows(config: Config, source: Source, kept: np.ndarray, inclusion: np.ndarray, place: Location) -> int:
-    """Write the kept rows of a table source and return the number of files; none for another source.
+def _export_rows(
+    config: Config, source: Source, kept: np.ndarray, inclusion: np.ndarray, place: Location
+) -> list[tuple[str, WrittenFile]]:
+    """Write the kept rows of a table source and return the files' names and digests; no files for another source.
 
     A column `inclusion` is added, unless the source has one of that name.
     """
     shards = source.shards("train")
     if source.schema() is None:
-        return 0
+        return []
     groups = _grouped(shards, kept, config.export.max_rows_per_file)
     work = partial(_write_file, source, kept, inclusion, groups, place)
-    return sum(over_buckets(work, range(len(groups)), config.scaling))
+    return list(over_buckets(work, range(len(groups)), config.scaling))
 
 
 def _kept_of(shard: Shard, kept: np.ndarray) -> slice:
@@ -108,10 +123,9 @@ def _grouped(shards: list[Shard], kept: np.ndarray, max_rows: int) -> list[list[
 
 def _write_file(
     source: Source, kept: np.ndarray, inclusion: np.ndarray, groups: list[list[Shard]], place: Location, number: int
-) -> int:
+) -> tuple[str, WrittenFile]:
     file = place / f"part-{number:05d}.parquet"
-    place.make_folder()
-    with file.filesystem.open_output_stream(file.path) as stream:
+    with file.open_output() as stream:
         writer = None
         for shard in groups[number]:
             table = source.read_table(shard)
@@ -120,8 +134,8 @@ def _write_file(
             rows = table.take(pa.array(kept[mine] - shard.start))
             if INCLUSION not in rows.column_names:
                 rows = rows.append_column(INCLUSION, pa.array(inclusion[mine]))
-            writer = writer or pq.ParquetWriter(stream, rows.schema, compression="zstd")
+            writer = writer or parquet.writer(stream, rows.schema, compression="zstd")
             writer.write_table(rows)
         if writer is not None:
             writer.close()
-    return 1
+    return file.name, stream.written

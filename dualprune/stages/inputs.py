@@ -5,8 +5,8 @@ A result is outdated when the fingerprints in its manifest are no longer those t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import fingerprint
@@ -31,7 +31,13 @@ def measure_inputs(run: RunDirectory, measurement: Measurement) -> list[str]:
 
 def score_inputs(store: DynamicsStore, epochs: Sequence[int]) -> list[str]:
     """Return the fingerprint of the recorded files of `epochs`, from which scores are computed."""
-    return [fingerprint([store.index.fingerprint, *(store.commits[epoch]["files"] for epoch in epochs)])]
+    files = [[_content(file) for file in store.commits[epoch]["files"]] for epoch in epochs]
+    return [fingerprint([store.index.fingerprint, *files])]
+
+
+def _content(file: Mapping[str, Any]) -> dict[str, Any]:
+    # The time differs between equal runs.
+    return {key: value for key, value in file.items() if key != "modified"}
 
 
 def column_score_inputs(run: RunDirectory, name: str, method: ColumnScore) -> list[str]:

@@ -11,10 +11,13 @@ import numpy as np
 
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
+from dualprune.core.outputs import Output
 from dualprune.core.plugins import make
+from dualprune.core.records import delete_files
 from dualprune.core.run import RunDirectory
 from dualprune.core.sections import ScalingConfig, TrainConfig
 from dualprune.dynamics.columns import ColumnStore
+from dualprune.dynamics.commit import COMMIT
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import DataError
 from dualprune.stages.inputs import measure_inputs
@@ -61,6 +64,7 @@ def run_measure(run: RunDirectory, config: Config, *, force: bool = False) -> No
         with run.stage(f"measure.{name}", {"measurement": measurement.identity()}, inputs, force=force) as stage:
             if stage.done:
                 continue
+            delete_files(stage.damaged)
             _prepare_folder(columns, name, stage.fingerprint, force)
             source = source or recorded_source(run, config)
             facts = facts or _look_at_pixels(source, config.scaling)
@@ -69,6 +73,9 @@ def run_measure(run: RunDirectory, config: Config, *, force: bool = False) -> No
             for _ in over_buckets(partial(measure_bucket, job), buckets, config.scaling, title=f"measure {name}"):
                 pass
             width = columns.finish(name, stage.fingerprint)
+            files = [columns.file(name, bucket) for bucket in range(columns.index.num_buckets)]
+            files += [columns.location / name / record for record in (STARTED, COMMIT)]
+            stage.outputs = [Output.of(run.root, file) for file in files]
             stage.summary = {"samples": columns.index.num_samples, "width": width}
 
 

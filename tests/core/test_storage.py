@@ -125,15 +125,17 @@ def test_a_key_that_a_record_lacks_is_named(tmp_path: Path) -> None:
 
 def test_what_a_file_system_reports_names_the_place(tmp_path: Path) -> None:
     missing = Location.of(tmp_path / "missing")
-    for action in (missing.read_bytes, missing.open_input, missing.read_table, missing.read_json):
+    for action in (missing.read_bytes, missing.open_input, missing.read_json):
         with pytest.raises(StorageError, match=r"missing cannot be (read|opened)"):
             action()
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(StorageError, match=r"file/below cannot be written"):
         Location.of(tmp_path / "file" / "below").write_bytes(b"x")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1 no more")
-    with pytest.raises(StorageError, match=r"broken\.parquet cannot be read"):
+    with pytest.raises(DataError, match=r"broken\.parquet is missing or damaged \(.*\); restore it from a copy"):
         Location.of(tmp_path / "broken.parquet").read_table()
+    with pytest.raises(DataError, match=r"missing is missing; import it again"):
+        missing.read_table(remedy="import it again")
 
 
 def test_an_object_store_that_refuses_or_is_away_is_an_error(s3: str) -> None:

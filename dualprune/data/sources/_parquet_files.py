@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from dualprune.core.parquet import opened
 from dualprune.core.storage import Location
 from dualprune.core.tables import conform, is_lossless, unified
 from dualprune.data.files import DataFile
@@ -46,7 +47,7 @@ class ParquetFiles:
         """Return a row group of the file `number` with these or all columns, in the common schema."""
         file = self.files[number]
         with _damage(file.place), file.place.open_input() as stream:
-            parquet = pq.ParquetFile(stream)
+            parquet = opened(stream)
             table = parquet.read_row_group(group, columns=self._stored(parquet, columns))
             return self._conform(table, parquet.metadata.row_group(group).num_rows, file, columns)
 
@@ -54,7 +55,7 @@ class ParquetFiles:
         """Yield all rows with these columns, in the common schema."""
         for file in self.files:
             with _damage(file.place), file.place.open_input() as stream:
-                parquet = pq.ParquetFile(stream)
+                parquet = opened(stream)
                 stored = self._stored(parquet, columns)
                 if not stored:
                     yield self._conform(pa.table({}), parquet.metadata.num_rows, file, columns)
@@ -93,7 +94,7 @@ class ParquetFiles:
 def _footer(file: Location) -> tuple[pa.Schema, pq.FileMetaData]:
     try:
         with file.open_input() as stream:
-            parquet = pq.ParquetFile(stream)
+            parquet = opened(stream)
             schema, metadata = parquet.schema_arrow, parquet.metadata
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"{file} is not a readable Parquet file: {error}") from None

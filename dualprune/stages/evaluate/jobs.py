@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 
 from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
+from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
+from dualprune.exchange.kept import read_draw
 
 if TYPE_CHECKING:
     from dualprune.stages.record.decode import ResidentData
@@ -73,12 +75,15 @@ class RandomSamples:
 class KeptSamples:
     """The samples of a selection of a run, or of another draw of it: those in the files of `kept`."""
 
+    run: str
     kept: Location
+    num_kept: int
 
     def positions(self, candidates: Positions) -> Positions:
         """Return the kept positions; the selection was drawn from all samples, so `candidates` are ignored."""
         del candidates
-        return np.asarray(self.kept.read_table(["position"])["position"])
+        kept = read_draw(RunDirectory(self.run), self.kept, ["position"], self.num_kept)
+        return np.asarray(kept["position"])
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location, fingerprint
 from dualprune.errors import RunError
+from dualprune.exchange.kept import KEPT
 from dualprune.stages.evaluate.jobs import AllSamples, Job, KeptSamples, RandomSamples, Samples
 from dualprune.stages.select.facts import selection_facts
-from dualprune.stages.select.stage import KEPT
 
 logger = logging.getLogger(__name__)
 FULL, RANDOM = "full", "random"
@@ -50,7 +50,7 @@ class Training:
         """Return it as a job for a worker."""
         samples: Samples = AllSamples()
         if self.selection:
-            samples = KeptSamples(self.place(run))
+            samples = KeptSamples(str(run.root.address), self.place(run), self.kept)
         elif self.subset == RANDOM:
             samples = RandomSamples.of(config, self.ratio, self.seed, plain_seed=self.seed)
         draw = self.seed if self.subset == RANDOM else self.draw

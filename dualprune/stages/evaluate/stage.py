@@ -7,7 +7,9 @@ from typing import Any
 from dualprune.cluster.session import ensure_ray
 from dualprune.cluster.train import Workers
 from dualprune.core.config import Config
+from dualprune.core.outputs import Output
 from dualprune.core.run import RunDirectory
+from dualprune.exchange.kept import require_selection
 from dualprune.stages.evaluate.cost import pruning_cost
 from dualprune.stages.evaluate.jobs import Row, TrainingContext
 from dualprune.stages.evaluate.plan import DRAWS, Training, plan_trainings, tell_of_steps
@@ -39,6 +41,8 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
     with run.stage("evaluate", settings, inputs, force=force) as stage:
         if stage.done:
             return stored_comparison(run)
+        for name in names:
+            require_selection(run, name)
         if force:
             (run.root / "evaluation").delete()
         tell_of_steps(config)
@@ -47,6 +51,7 @@ def run_evaluate(run: RunDirectory, config: Config, *, force: bool = False) -> d
         rows = _train(run, config, trainings)
         comparison = comparison_of(rows, pruning_cost(run, config, names))
         run.evaluation.write_json(comparison)
+        stage.outputs = [Output.of(run.root, run.evaluation)]
         stage.summary = {"trainings": len(rows), "trained_now": num_missing}
         return comparison
 

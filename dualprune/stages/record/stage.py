@@ -14,6 +14,7 @@ from dualprune.core.storage import Location
 from dualprune.data.decoding import RULE
 from dualprune.data.plan import check_shared_out
 from dualprune.data.source import Source, open_source
+from dualprune.dynamics.check import check_recording
 from dualprune.dynamics.commit import has_commits
 from dualprune.dynamics.index import SampleIndex, default_num_buckets
 from dualprune.dynamics.statistics import STATISTICS
@@ -79,6 +80,7 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         "record", settings, [index_stage.fingerprint], force=force, refuse_change=refuse_change, reopen=reopen
     ) as stage:
         if stage.done:
+            check_recording(run)
             return
         if too_few:
             # An older version, whose rule could stop earlier, began it.

@@ -26,7 +26,7 @@ from dualprune.scores.score import ColumnScore, Values, split
 from dualprune.stages.inputs import column_score_inputs
 from dualprune.stages.methods import columns_read, scores_read
 from dualprune.stages.score.columns import ColumnBlock, ColumnJob, column_blocks
-from dualprune.stages.score.files import Gaps, ScoredBlock, gaps_of, write_bucket
+from dualprune.stages.score.files import Gaps, ScoredBlock, Written, gaps_of, write_bucket
 from dualprune.stages.score.manifests import begin_stages, commit_stages
 
 
@@ -52,19 +52,17 @@ def run_column_score(
         if method.scope == "sample" or method.summarises:
             if method.scope != "sample":
                 job = replace(job, summaries=_summaries(job, config, buckets))
-            for _ in over_buckets(partial(_score_bucket, job), buckets, config.scaling, title=f"score {name}"):
-                pass
+            written = list(over_buckets(partial(_score_bucket, job), buckets, config.scaling, title=f"score {name}"))
         else:
             whole = _score_whole(store, job, config.score.max_bytes)
-            for bucket in buckets:
-                write_bucket(run, bucket, whole(bucket), methods, epochs, job.on_nan)
-        commit_stages(run, store, epochs, methods, stages)
+            written = [write_bucket(run, bucket, whole(bucket), methods, epochs, job.on_nan) for bucket in buckets]
+        commit_stages(run, store, epochs, methods, stages, written)
 
 
-def _score_bucket(job: ColumnJob, bucket: int) -> None:
+def _score_bucket(job: ColumnJob, bucket: int) -> Written:
     store = DynamicsStore(job.run)
     blocks = (_scored(job, found, _by_class(job, found)) for found in column_blocks(store, bucket, job))
-    write_bucket(store.run, bucket, blocks, {job.name: job.method}, job.epochs, job.on_nan)
+    return write_bucket(store.run, bucket, blocks, {job.name: job.method}, job.epochs, job.on_nan)
 
 
 def _by_class(job: ColumnJob, found: ColumnBlock) -> tuple[np.ndarray, Values]:

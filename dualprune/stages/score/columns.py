@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dualprune.core.records import check
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.blocks import Block, RowReader, read_blocks
 from dualprune.dynamics.columns import VALUE, ColumnStore
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.metadata import check_facts
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import to_numpy
 from dualprune.errors import DataError
@@ -65,15 +65,16 @@ def column_blocks(store: DynamicsStore, bucket: int, job: ColumnJob) -> Iterator
     Samples that were never seen, or that have no score by a method that is read, are not usable. A column's NaN is a
     DataError, or makes a sample unusable where `on_nan` is "drop".
     """
-    start, stop = store.index.bucket_range(bucket)
+    start, _ = store.index.bucket_range(bucket)
     known = {f"{SCORE}{name}": _dense_scores(store, name, bucket) for name in scores_read(job.method)}
+    columns = ColumnStore(store.run)
     with ExitStack() as stack:
         readers = {}
         for name in columns_read({job.name: job.method}):
-            place = ColumnStore(store.run).file(name, bucket)
-            readers[name] = stack.enter_context(RowReader(place, [VALUE]))
-            facts = {"run": store.index.fingerprint, "bucket": bucket, "rows": stop - start}
-            check_facts(place, readers[name].metadata, f"delete the folder columns/{name} and measure again", **facts)
+            place, remedy = columns.file(name, bucket), columns.remedy(name)
+            readers[name] = stack.enter_context(RowReader(place, [VALUE], remedy))
+            readers[name].check(remedy, **store.index.facts(bucket))
+            check(place, columns.file_record(name, bucket), remedy)
         for block in read_blocks(store, bucket, [TARGET_PROB], job.epochs):
             count, first = block.index.num_rows, block.first_position - start
             measured = {name: to_numpy(reader.next(count)[VALUE].combine_chunks()) for name, reader in readers.items()}

@@ -15,17 +15,21 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from dualprune.core.outputs import Output
+from dualprune.core.parquet import TableWriter, without_nulls
 from dualprune.core.run import RunDirectory
-from dualprune.core.storage import Location, TableWriter
+from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
-from dualprune.dynamics.metadata import check_facts, encoded
+from dualprune.dynamics.metadata import encoded, read_checked
 from dualprune.dynamics.writer import to_arrow, to_numpy
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores.score import Result, ScoreMethod, Values, split
 
+# The records of the files of a bucket, by method.
+Written = dict[str, list[Output]]
+AGAIN = "score again with force=True"
 COLUMNS = ("sample_id", "label", "position", "score", "mean_prob")
 
 
@@ -67,8 +71,10 @@ def write_bucket(
     methods: Mapping[str, ScoreMethod],
     epochs: Sequence[int],
     on_nan: str,
-) -> None:
+) -> Written:
     """Write a bucket's file of each method from its blocks, in position order, and those of the method's lists.
+
+    Returns their records by method.
 
     Samples that were never seen, such as skipped images, have no row. Those that lack some epochs are a DataError, or
     have no row where `on_nan` is "drop".
@@ -88,6 +94,20 @@ def write_bucket(
                     writers[place].write(rows)
         for writer in writers.values():
             writer.metadata = encoded({**facts, "rows": writer.rows})
+    return {
+        name: [
+            Output.of(run.root, file, writers[file.parent].stream.written)
+            for file in files_of(run, name, method, bucket)
+            if file.parent in writers
+        ]
+        for name, method in methods.items()
+    }
+
+
+def files_of(run: RunDirectory, name: str, method: ScoreMethod, bucket: int) -> list[Location]:
+    """Return the places of a bucket's scores by a method and of the method's lists."""
+    folder = run.scores(name)
+    return [place / bucket_name(bucket) for place in (folder, *(_list_place(folder, one) for one in method.list_names))]
 
 
 def _lists(method: ScoreMethod, table: pa.Table, num_classes: int) -> dict[str, pa.Table]:
@@ -101,8 +121,12 @@ def _lists(method: ScoreMethod, table: pa.Table, num_classes: int) -> dict[str, 
 
 def _named(folder: Location, lists: Mapping[str, pa.Table]) -> Iterator[tuple[Location, pa.Table]]:
     for name, rows in lists.items():
-        # Readers of a folder of Parquet files pass over names with an underscore.
-        yield folder / "_lists" / f"{name}.parquet", rows
+        yield _list_place(folder, name), rows
+
+
+def _list_place(folder: Location, name: str) -> Location:
+    # Readers of a folder of Parquet files pass over names with an underscore.
+    return folder / "_lists" / f"{name}.parquet"
 
 
 def score_tables(block: ScoredBlock, bucket: int, epochs: Sequence[int], on_nan: str) -> dict[str, pa.Table]:
@@ -162,15 +186,12 @@ def read_scores(run: RunDirectory, method: str, bucket: int, columns: Sequence[s
     A DataError where the file is another run's or bucket's, or a score is no number.
     """
     place = run.scores(method) / bucket_name(bucket)
-    with place.open_input() as stream:
-        file = pq.ParquetFile(stream)
-        expected = {"run": SampleIndex.load(run.index).fingerprint, "bucket": bucket}
-        check_facts(place, file.metadata, "score again with force=True", **expected)
-        table = file.read(columns=None if columns is None else list(columns))
+    expected: dict[str, Any] = {"run": SampleIndex.load(run.index).fingerprint, "bucket": bucket}
+    table = read_checked(place, columns, AGAIN, **expected)
     if columns is None or "score" in columns:
         score = table["score"].to_numpy()
         if (np.isnan(score) | (score == np.inf)).any():
-            raise DataError(f"scores of {method} in bucket {bucket} are not all numbers; score again with force=True")
+            raise DataError(f"scores of {method} in bucket {bucket} are not all numbers; {AGAIN}")
     return table
 
 
@@ -179,11 +200,6 @@ def missing_buckets(run: RunDirectory, names: Iterable[str], buckets: Iterable[i
     # One listing per method: a request per file takes minutes on an object store.
     there = [{file.name for file in run.scores(name).children()} for name in names]
     return [bucket for bucket in buckets if any(bucket_name(bucket) not in files for files in there)]
-
-
-def without_nulls(table: pa.Table) -> pa.Table:
-    """Return the table with every column declared as free of nulls; it is read twice as fast then."""
-    return table.cast(pa.schema([field.with_nullable(False) for field in table.schema]))
 
 
 def fast_encoding(schema: pa.Schema) -> dict[str, Any]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
+from itertools import chain
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from dualprune.core import parquet
 from dualprune.core.config import Config
 from dualprune.core.identity import options_identity
+from dualprune.core.outputs import Output
+from dualprune.core.records import delete_files
 from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location
 from dualprune.dynamics.blocks import NUM_THREADS
@@ -19,6 +22,7 @@ from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.store import DynamicsStore, first_epoch
 from dualprune.scores.score import EpochScore, ScoreMethod
 from dualprune.stages.inputs import score_inputs
+from dualprune.stages.score.files import AGAIN, Written, files_of
 
 STARTED = "_started.json"
 
@@ -54,6 +58,7 @@ def begin_stages(
         stage = stack.enter_context(run.stage(f"score.{name}", settings, read, force=force))
         if not stage.done:
             todo[name] = stage
+            delete_files(stage.damaged)
             _prepare(run.scores(name), stage.fingerprint, force)
     return todo
 
@@ -77,12 +82,20 @@ def commit_stages(
     epochs: Sequence[int],
     methods: Mapping[str, ScoreMethod],
     stages: Mapping[str, Stage],
+    written: Iterable[Written],
 ) -> None:
-    """Declare the files of each stage complete, and fill its summary."""
+    """Declare the files of each stage complete, and fill its summary.
+
+    `written` are the records by method of each bucket that was written now; those of other buckets are made here.
+    """
+    written = list(written)
     for name, stage in stages.items():
+        known = {output.path: output for outputs in written for output in outputs.get(name, ())}
         files = [run.scores(name) / bucket_name(bucket) for bucket in range(store.num_buckets)]
         with ThreadPoolExecutor(NUM_THREADS) as pool:
             rows = list(pool.map(_num_rows, files))
+            buckets = range(store.num_buckets)
+            stage.outputs = list(chain(*pool.map(partial(_outputs, run, name, methods[name], known), buckets)))
         (run.scores(name) / COMMIT).write_json(
             {
                 "fingerprint": stage.fingerprint,
@@ -92,9 +105,25 @@ def commit_stages(
                 "files": [{"name": file.name, "rows": count} for file, count in zip(files, rows, strict=True)],
             }
         )
+        stage.outputs += [Output.of(run.root, run.scores(name) / record) for record in (STARTED, COMMIT)]
         stage.summary = {"samples": sum(rows), "left_out": store.num_samples - sum(rows)}
 
 
 def _num_rows(file: Location) -> int:
-    with file.open_input() as stream:
-        return int(pq.ParquetFile(stream).metadata.num_rows)
+    with parquet.reading(file, AGAIN), file.open_input() as stream:
+        return int(parquet.opened(stream).metadata.num_rows)
+
+
+def _outputs(
+    run: RunDirectory, name: str, method: ScoreMethod, known: Mapping[str, Output], bucket: int
+) -> list[Output]:
+    """Return the records of a bucket's files; those that an interrupted run left are read for it."""
+    outputs = []
+    for file in files_of(run, name, method, bucket):
+        found = known.get(file.below(run.root) or "")
+        if found is None:
+            # Every page is verified before the file counts.
+            file.read_table(remedy=AGAIN)
+            found = Output.of(run.root, file)
+        outputs.append(found)
+    return outputs

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from dualprune.stages.methods import epoch_scores, score_methods, statistics_rea
 from dualprune.stages.score.files import (
     Gaps,
     ScoredBlock,
+    Written,
     missing_buckets,
     write_bucket,
 )
@@ -148,17 +150,21 @@ class RunningScores(EpochListener):
             stages = begin_stages(stack, run, config, store, epochs, self.methods) if here else {}
             names: list[str] = collectives.from_rank_zero(list(stages))
             failure: UserError | None = None
+            written: list[Written] = []
             try:
                 for bucket in missing_buckets(run, names, self._buckets):
-                    write_bucket(run, bucket, self.blocks(bucket, names), self.methods, epochs, config.score.on_nan)
+                    blocks = self.blocks(bucket, names)
+                    on_nan = config.score.on_nan
+                    written.append(write_bucket(run, bucket, blocks, self.methods, epochs, on_nan))
             except UserError as error:
                 failure = error
             # All ranks learn of a failure of any rank, and rank 0's stages end unfinished.
-            failures = [found for found in collectives.gather_objects(failure) if found is not None]
-            if failures:
-                raise failures[0]
+            failures, by_rank = zip(*collectives.gather_objects((failure, written)), strict=True)
+            for found in failures:
+                if found is not None:
+                    raise found
             if here:
-                commit_stages(run, store, epochs, self.methods, stages)
+                commit_stages(run, store, epochs, self.methods, stages, list(chain(*by_rank)))
 
     def blocks(self, bucket: int, names: Sequence[str]) -> Iterator[ScoredBlock]:
         """Yield a bucket's blocks with the scores by each named method, in position order."""

@@ -20,6 +20,7 @@ from dualprune.stages.score.column_scores import run_column_score
 from dualprune.stages.score.columns import check_columns
 from dualprune.stages.score.files import (
     ScoredBlock,
+    Written,
     gaps_of,
     missing_buckets,
     write_bucket,
@@ -55,8 +56,8 @@ def run_score(run: RunDirectory, config: Config, *, force: bool = False) -> None
         for some in ({name: method for name, method in todo.items() if name not in kept}, kept):
             if some:
                 job = ScoreJob(str(run.root.address), some, epochs, config.score.on_nan, config.mean_epochs)
-                _score(run, config, store, job)
-                commit_stages(run, store, epochs, some, {name: stages[name] for name in some})
+                written = _score(run, config, store, job)
+                commit_stages(run, store, epochs, some, {name: stages[name] for name in some}, written)
     # After the methods whose scores they may read.
     for name, method in columns.items():
         run_column_score(run, config, store, epochs, name, method, force=force)
@@ -70,19 +71,18 @@ def chosen_epochs(store: DynamicsStore, limit: int | None) -> list[int]:
     return store.epochs[:limit]
 
 
-def _score(run: RunDirectory, config: Config, store: DynamicsStore, job: ScoreJob) -> None:
+def _score(run: RunDirectory, config: Config, store: DynamicsStore, job: ScoreJob) -> list[Written]:
     if any(map(is_kept, job.methods.values())):
         check_kept(store, job)
     missing = missing_buckets(run, job.methods, range(store.num_buckets))
-    for _ in over_buckets(partial(score_bucket, job), missing, config.scaling, title="score"):
-        pass
+    return list(over_buckets(partial(score_bucket, job), missing, config.scaling, title="score"))
 
 
-def score_bucket(job: ScoreJob, bucket: int) -> None:
-    """Score one bucket by every method, block by block, and write its files."""
+def score_bucket(job: ScoreJob, bucket: int) -> Written:
+    """Score one bucket by every method, block by block, write its files, and return their records by method."""
     store = DynamicsStore(job.run)
     blocks = kept_blocks if any(map(is_kept, job.methods.values())) else scored_blocks
-    write_bucket(store.run, bucket, blocks(store, bucket, job), job.methods, job.epochs, job.on_nan)
+    return write_bucket(store.run, bucket, blocks(store, bucket, job), job.methods, job.epochs, job.on_nan)
 
 
 def scored_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[ScoredBlock]:

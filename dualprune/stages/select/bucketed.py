@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Any
@@ -13,11 +14,16 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from dualprune.cluster.tasks import over_buckets
+from dualprune.core import parquet
 from dualprune.core.run import RunDirectory
 from dualprune.core.sections import ScalingConfig
+from dualprune.core.storage import Location
+from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.metadata import check_facts
 from dualprune.errors import DataError
 from dualprune.selection.rows import BLOCK_ROWS, Rows
+from dualprune.stages.score.files import AGAIN
 from dualprune.stages.select.groups import Groups
 
 
@@ -43,14 +49,16 @@ class Scores:
 class Bucket:
     """One bucket of `Scores`; open while its columns are read."""
 
-    def __init__(self, scores: Scores, number: int, file: pq.ParquetFile) -> None:
+    def __init__(self, scores: Scores, number: int, file: pq.ParquetFile, place: Location) -> None:
         self.number = number
-        self._scores, self._file = scores, file
+        self._scores, self._file, self._place = scores, file, place
 
     def column(self, name: str) -> Any:
         """Return a whole column: numpy, or Arrow where it holds strings."""
         # Other tasks use the other cores.
-        return self._checked(name, self._file.read(columns=[name], use_threads=False)[name])
+        with parquet.reading(self._place, AGAIN):
+            whole = self._file.read(columns=[name], use_threads=False)[name]
+        return self._checked(name, whole)
 
     def blocks(self) -> Iterator[Rows]:
         """Yield the bucket's samples block by block: at least one block, so that results have all columns."""
@@ -64,7 +72,9 @@ class Bucket:
                 yield Rows(partial(self._column_of, group), start, min(start + BLOCK_ROWS, rows))
 
     def _read(self, number: int, names: list[str]) -> dict[str, Any]:
-        table = self._file.read_row_group(number, columns=names, use_threads=False)
+        with parquet.reading(self._place, AGAIN):
+            table = self._file.read_row_group(number, columns=names, use_threads=False)
+            assert {*names} <= {*table.column_names}, f"it lacks a column of {', '.join(names)}"
         return {name: self._checked(name, table[name]) for name in names}
 
     def _column_of(self, group: _RowGroup, name: str) -> Any:
@@ -74,7 +84,8 @@ class Bucket:
         assert groups is not None, "draws with groups come with groups"
         if groups.place is None:
             return group.column("label")
-        return self._groups[group.column("position") - self.number * groups.bucket_rows]
+        assert groups.index is not None
+        return self._groups[group.column("position") - self.number * groups.index.bucket_rows]
 
     @cached_property
     def _groups(self) -> NDArray[np.int64]:
@@ -90,10 +101,7 @@ class Bucket:
         array = values.to_numpy(zero_copy_only=False)
         # A sum is faster, and finite unless a value is not or the values are huge.
         if name == "score" and not np.isfinite(array.sum()) and not (array < np.inf).all():
-            raise DataError(
-                f"scores of {self._scores.method} in bucket {self.number} are not all numbers; "
-                "score again with force=True"
-            )
+            raise DataError(f"scores of {self._scores.method} in bucket {self.number} are not all numbers; {AGAIN}")
         return array
 
 
@@ -117,6 +125,11 @@ def _of_blocks(function: Callable[[Iterable[Rows]], Any], bucket: Bucket) -> Any
 
 
 def _of_bucket(scores: Scores, function: Callable[[Bucket], Any], number: int) -> Any:
-    place = RunDirectory(scores.run).scores(scores.method) / bucket_name(number)
-    with place.open_input() as stream:
-        return function(Bucket(scores, number, pq.ParquetFile(stream)))
+    run = RunDirectory(scores.run)
+    place = run.scores(scores.method) / bucket_name(number)
+    with ExitStack() as stack:
+        with parquet.reading(place, AGAIN):
+            file = parquet.opened(stack.enter_context(place.open_input()))
+            facts = {"run": SampleIndex.load(run.index).fingerprint, "bucket": number}
+            check_facts(place, file.metadata, AGAIN, **facts)
+        return function(Bucket(scores, number, file, place))

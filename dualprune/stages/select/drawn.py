@@ -55,7 +55,7 @@ def redraw(run: RunDirectory, config: Config, name: str, number: int, place: Loc
     scores, constraints = prepare(run, config, index, ids)
     rules = replace(DrawRules.of(config.select), seed=config.select.seed + number, stream=2)
     drawn = draw_all(scores.each, make_sampler(config), rules, constraints)[-1]
-    write_kept(scores, [drawn], [place], index.num_classes)
+    write_kept(scores, [drawn], [place], index)
 
 
 def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:

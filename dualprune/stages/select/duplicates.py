@@ -10,15 +10,17 @@ from functools import partial
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dualprune.cluster.tasks import over_buckets
+from dualprune.core import parquet
 from dualprune.core.config import Config
+from dualprune.core.outputs import Output
 from dualprune.core.run import RunDirectory
 from dualprune.core.sections import ScalingConfig
 from dualprune.core.storage import Location
 from dualprune.data.source import Source
 from dualprune.dynamics.index import SampleIndex
+from dualprune.dynamics.metadata import read_checked, with_facts
 from dualprune.stages.recorded_source import recorded_source
 
 # About this many digests are compared at a time.
@@ -29,14 +31,18 @@ SCHEMA = pa.schema({"digest": pa.binary(16), "position": pa.int64()})
 def find_duplicates(run: RunDirectory, config: Config, index: SampleIndex) -> np.ndarray:
     """Return the positions of samples that have the same image as a sample with a smaller id; int64 ascending."""
     folder = run.root / "duplicates"
+    place = folder / "duplicates.parquet"
     with run.stage("duplicates", {}, [index.fingerprint]) as stage:
         if not stage.done:
             folder.delete()
             table = _find(recorded_source(run, config), config.scaling, index, folder / "digests")
             (folder / "digests").delete()
-            (folder / "duplicates.parquet").write_table(table)
+            place.write_table(with_facts(table, run=index.fingerprint, rows=table.num_rows))
+            stage.outputs = [Output.of(run.root, place)]
             stage.summary = {"duplicates": table.num_rows}
-    return np.sort(np.asarray((folder / "duplicates.parquet").read_table(["position"])["position"]))
+        remedy = "delete it and manifests/duplicates.json, and select again"
+        found = read_checked(place, ["position"], remedy, run=index.fingerprint, rows=stage.summary["duplicates"])
+    return np.sort(np.asarray(found["position"]))
 
 
 def _find(source: Source, scaling: ScalingConfig, index: SampleIndex, scratch: Location) -> pa.Table:
@@ -75,10 +81,8 @@ def _write_digests(source: Source, scratch: Location, num_ranges: int, number: i
     digests = [hashlib.blake2b(images[row] or b"", digest_size=16).digest() for row in known]
     ranges = np.array([int.from_bytes(digest[:4], "big") * num_ranges >> 32 for digest in digests], dtype=np.int64)
     table = pa.table([pa.array(digests, pa.binary(16)), shard.start + np.array(known, dtype=np.int64)], schema=SCHEMA)
-    if scratch.is_local:
-        scratch.make_folder()
     file = scratch / f"shard={number:06d}.parquet"
-    with file.filesystem.open_output_stream(file.path) as stream, pq.ParquetWriter(stream, SCHEMA) as writer:
+    with file.open_output() as stream, parquet.writer(stream, SCHEMA) as writer:
         for part in range(num_ranges):
             writer.write_table(table.filter(pa.array(ranges == part)))
     return len(known)
@@ -88,8 +92,9 @@ def _equal(scratch: Location, num_shards: int, part: int) -> list[np.ndarray]:
     """Return the positions of each set of equal images in a range of digests."""
     tables = []
     for number in range(num_shards):
-        with (scratch / f"shard={number:06d}.parquet").open_input() as stream:
-            tables.append(pq.ParquetFile(stream).read_row_group(part))
+        place = scratch / f"shard={number:06d}.parquet"
+        with parquet.reading(place, "select again"), place.open_input() as stream:
+            tables.append(parquet.opened(stream).read_row_group(part))
     table = pa.concat_tables(tables)
     if not table.num_rows:
         return []

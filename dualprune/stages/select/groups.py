@@ -14,7 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from dualprune.cluster.tasks import over_buckets
+from dualprune.core import parquet
 from dualprune.core.config import Config
+from dualprune.core.outputs import Output
 from dualprune.core.plain_columns import as_text
 from dualprune.core.registry import nearest
 from dualprune.core.run import RunDirectory
@@ -22,6 +24,7 @@ from dualprune.core.storage import Location
 from dualprune.data.source import Source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.metadata import read_checked, with_facts
 from dualprune.errors import ConfigError
 from dualprune.stages.recorded_source import recorded_source
 
@@ -35,12 +38,15 @@ class Groups:
 
     names: tuple[str, ...]
     place: Location | None = None
-    bucket_rows: int = 0
+    index: SampleIndex | None = None
 
     def read(self, bucket: int) -> np.ndarray:
         """Return the group at each position of a bucket, int64 [bucket_rows], the last bucket's shorter."""
         assert self.place is not None
-        values = (self.place / bucket_name(bucket)).read_table(["value"])["value"]
+        assert self.index is not None
+        place = self.place / bucket_name(bucket)
+        remedy = f"delete the folder {self.place} and select again"
+        values = read_checked(place, ["value"], remedy, **self.index.facts(bucket))["value"]
         codes = pc.index_in(values, value_set=pa.array(self.names, type=pa.string()))
         return np.asarray(codes).astype(np.int64)
 
@@ -58,16 +64,17 @@ def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups
             source = recorded_source(run, config)
             check_column(source, balance.by)
             place.delete()
-            work = partial(_lay_out, source, balance.by, index, place)
+            work = partial(_lay_out, run.root, source, balance.by, index, place)
             names: set[str] = set()
-            for found in over_buckets(work, range(index.num_buckets), config.scaling):
+            for found, output in over_buckets(work, range(index.num_buckets), config.scaling):
                 names.update(found)
+                stage.outputs.append(output)
                 if len(names) > MOST_GROUPS:
                     raise ConfigError(
                         f"select.balance.by: {balance.by!r} has more than {MOST_GROUPS} values; choose another column"
                     )
             stage.summary = {"groups": sorted(names)}
-    return Groups(tuple(stage.summary["groups"]), place, index.bucket_rows)
+    return Groups(tuple(stage.summary["groups"]), place, index)
 
 
 def check_column(source: Source, column: str) -> None:
@@ -87,7 +94,9 @@ def check_column(source: Source, column: str) -> None:
     as_text(f"select.balance.by: {column!r}", pa.chunked_array([], schema.field(column).type))
 
 
-def _lay_out(source: Source, column: str, index: SampleIndex, place: Location, bucket: int) -> list[str]:
+def _lay_out(
+    root: Location, source: Source, column: str, index: SampleIndex, place: Location, bucket: int
+) -> tuple[list[str], Output]:
     start, stop = index.bucket_range(bucket)
     pieces: list[pa.Array] = []
     for shard in source.shards("train"):
@@ -98,5 +107,7 @@ def _lay_out(source: Source, column: str, index: SampleIndex, place: Location, b
             rows = table[column].slice(first - shard.start, last - first)
             pieces.append(as_text(f"select.balance.by: {column!r}", rows))
     values = pc.fill_null(pa.chunked_array(pieces, type=pa.string()), MISSING)
-    (place / bucket_name(bucket)).write_table(pa.table({"value": values}), compression="zstd")
-    return [str(value) for value in pc.unique(values).to_pylist()]
+    file = place / bucket_name(bucket)
+    with file.open_output() as stream:
+        parquet.write(with_facts(pa.table({"value": values}), **index.facts(bucket)), stream, compression="zstd")
+    return [str(value) for value in pc.unique(values).to_pylist()], Output.of(root, file, stream.written)

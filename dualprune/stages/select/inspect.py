@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from dualprune.core.config import Config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.layout import bucket_name
+from dualprune.exchange.kept import kept_place, read_kept_bucket, require_selection
 from dualprune.selection.engine.drawing import draw_all
 from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.engine.spec import Cutoff, among
@@ -23,8 +23,7 @@ from dualprune.selection.samplers.beta import BetaDraw
 from dualprune.stages.select.bucketed import Bucket
 from dualprune.stages.select.drawn import drawn_config
 from dualprune.stages.select.facts import selection_facts
-from dualprune.stages.select.overlap import require_selection
-from dualprune.stages.select.stage import KEPT, prepare
+from dualprune.stages.select.stage import prepare
 
 QUARTILES = 4
 BINS = 1 << 16
@@ -55,7 +54,7 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     ]
     parameters = facts["parameters"]
     draw = BetaDraw(parameters["a"], parameters["b"]) if facts["method"] == "beta" else None
-    kept = run.selection(name) / KEPT
+    kept = partial(_kept_positions, index, kept_place(run, name))
     totals = sum(scores.each_bucket(partial(_of_bucket, kept, edges, others, draw, excluded)))
     quartiles, overlaps, (weight, square) = totals[:QUARTILES], totals[QUARTILES:-2], totals[-2:]
     if "samples_per_class" not in facts:
@@ -90,10 +89,19 @@ def _edges(histogram: Any) -> np.ndarray:
     return edges
 
 
+def _kept_positions(index: SampleIndex, kept: Location, bucket: int) -> np.ndarray:
+    return np.asarray(read_kept_bucket(index, kept, bucket, ["position"])["position"])
+
+
 def _of_bucket(
-    kept: Location, edges: np.ndarray, others: list[Cutoff], draw: Draw | None, excluded: np.ndarray, bucket: Bucket
+    kept: Callable[[int], np.ndarray],
+    edges: np.ndarray,
+    others: list[Cutoff],
+    draw: Draw | None,
+    excluded: np.ndarray,
+    bucket: Bucket,
 ) -> np.ndarray:
-    ours = np.asarray((kept / bucket_name(bucket.number)).read_table(["position"])["position"])
+    ours = kept(bucket.number)
     totals = np.zeros(QUARTILES + len(others) + 2)
     for rows in bucket.blocks():
         mask = among(ours, rows)

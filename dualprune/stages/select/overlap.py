@@ -10,12 +10,9 @@ import numpy as np
 
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
-from dualprune.core.registry import nearest
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.layout import bucket_name
-from dualprune.errors import RunError
-from dualprune.stages.select.stage import KEPT
+from dualprune.exchange.kept import kept_place, read_kept_bucket, require_selection
 
 EXAMPLES = 5
 
@@ -53,20 +50,10 @@ def overlap(run: RunDirectory, config: Config, first: str, second: str) -> Overl
     return Overlap((first, second), both, one, other, *examples)
 
 
-def require_selection(run: RunDirectory, name: str) -> None:
-    """Raise a RunError where a run has no selection of this name."""
-    known = run.selection_names()
-    if name not in known:
-        raise RunError(
-            f"{run} has no selection {name!r}; there are: {', '.join(known) or 'none'}{nearest(name, known)}"
-        )
-
-
 def _of_bucket(run: str, names: tuple[str, str], bucket: int) -> tuple[np.ndarray, list[list[Any]]]:
     folder = RunDirectory(run)
-    tables = [
-        (folder.selection(name) / KEPT / bucket_name(bucket)).read_table(["sample_id", "position"]) for name in names
-    ]
+    index = SampleIndex.load(folder.index)
+    tables = [read_kept_bucket(index, kept_place(folder, name), bucket, ["sample_id", "position"]) for name in names]
     one, other = (np.asarray(table["position"]) for table in tables)
     only = [~np.isin(one, other, assume_unique=True), ~np.isin(other, one, assume_unique=True)]
     examples = [

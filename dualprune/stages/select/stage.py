@@ -15,14 +15,18 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from dualprune.core import parquet
 from dualprune.core.config import Config
+from dualprune.core.outputs import Output
+from dualprune.core.parquet import without_nulls
 from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location, fingerprint
 from dualprune.dynamics.index import SampleIndex
 from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.metadata import with_facts
+from dualprune.exchange.kept import kept_place
 from dualprune.selection.engine.drawing import check_reads, draw_all
 from dualprune.selection.engine.outcome import Outcome
 from dualprune.selection.engine.rules import Constraints, DrawRules
@@ -30,7 +34,7 @@ from dualprune.selection.engine.screen import possibly_kept
 from dualprune.selection.engine.spec import no_positions
 from dualprune.selection.rows import Rows
 from dualprune.stages.inputs import select_inputs
-from dualprune.stages.score.files import fast_encoding, without_nulls
+from dualprune.stages.score.files import fast_encoding
 from dualprune.stages.select.bucketed import Bucket, Scores
 from dualprune.stages.select.duplicates import find_duplicates
 from dualprune.stages.select.groups import find_groups
@@ -40,7 +44,6 @@ from dualprune.stages.select.shares import thin_in_words
 
 logger = logging.getLogger(__name__)
 
-KEPT = "kept.parquet"
 COLUMNS = ["sample_id", "position", "label", "score"]
 # Beside the score, for samplers that read more.
 READABLE = ["mean_prob"]
@@ -75,8 +78,9 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             wanted = ratios if select.nested else list(pending)
             rules = replace(DrawRules.of(select), ratios=tuple(wanted))
             drawn = dict(zip(wanted, draw_all(scores.each, sampler, rules, constraints), strict=True))
-            facts = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
+            facts, outputs = _write(run, config, scores, index, {pending[r][0]: drawn[r] for r in pending})
             for name, stage in pending.values():
+                stage.outputs = outputs[name]
                 stage.summary = {key: facts[name][key] for key in ("num_kept", "num_samples", "ratio")}
                 for sentence in thin_in_words(facts[name]):
                     logger.warning(sentence)
@@ -93,6 +97,7 @@ def prepare(
 ) -> tuple[Scores, Constraints]:
     """Return the scores to select from and the constraints of `config.select`, with ids as positions."""
     select = config.select
+    run.require_whole(f"score.{config.select_score}", "score")
     ids = read_id_files(config, index) if ids is None else ids
     groups = find_groups(run, config, index)
     scores = Scores(str(run.root.address), config.select_score, index.num_buckets, config.scaling, groups)
@@ -108,10 +113,11 @@ def prepare(
 
 def _write(
     run: RunDirectory, config: Config, scores: Scores, index: SampleIndex, drawn: dict[str, Outcome]
-) -> dict[str, dict[str, Any]]:
-    """Write the selections, and return by name what each one's `selection.json` holds."""
-    places = [run.selection(name) / KEPT for name in drawn]
-    per_class, sizes = write_kept(scores, list(drawn.values()), places, index.num_classes)
+) -> tuple[dict[str, dict[str, Any]], dict[str, list[Output]]]:
+    """Write the selections, and return by name what each one's `selection.json` holds, and the records of its files."""
+    places = [kept_place(run, name) for name in drawn]
+    per_class, sizes, written = write_kept(scores, list(drawn.values()), places, index)
+    outputs = dict(zip(drawn, written, strict=True))
     select = config.select
     result = {}
     for (name, one), counts in zip(drawn.items(), per_class, strict=True):
@@ -132,27 +138,33 @@ def _write(
             "kept_per_class": dict(zip(index.classes, counts.tolist(), strict=True)),
             "samples_per_class": dict(zip(index.classes, sizes.tolist(), strict=True)),
         }
-        (run.selection(name) / "selection.json").write_json(result[name])
-    return result
+        place = run.selection(name) / "selection.json"
+        place.write_json(result[name])
+        outputs[name].append(Output.of(run.root, place))
+    return result, outputs
 
 
 def write_kept(
-    scores: Scores, drawn: Sequence[Outcome], places: Sequence[Location], num_classes: int
-) -> tuple[np.ndarray, np.ndarray]:
+    scores: Scores, drawn: Sequence[Outcome], places: Sequence[Location], index: SampleIndex
+) -> tuple[np.ndarray, np.ndarray, list[list[Output]]]:
     """Write the kept samples of each outcome to its place.
 
-    Return their numbers by class, int64 [outcomes, C], and those of all samples, int64 [C].
+    Return their numbers by class, int64 [outcomes, C], those of all samples, int64 [C], and the records of each
+    outcome's files.
     """
     for place in places:
         place.delete()
         place.make_folder()
-    per_class = np.zeros((len(drawn) + 1, num_classes), dtype=np.int64)
-    for counts in scores.each_bucket(partial(_write_bucket, drawn, places, num_classes)):
+    per_class = np.zeros((len(drawn) + 1, index.num_classes), dtype=np.int64)
+    outputs: list[list[Output]] = [[] for _ in drawn]
+    for counts, files in scores.each_bucket(partial(_write_bucket, Location(scores.run), drawn, places, index)):
         per_class += counts
+        for known, file in zip(outputs, files, strict=True):
+            known.append(file)
     *kept, sizes = per_class
     for one, counts in zip(drawn, kept, strict=True):
         assert counts.sum() == one.num_kept, f"kept {counts.sum()} samples, expected {one.num_kept}"
-    return per_class[:-1], sizes
+    return per_class[:-1], sizes, outputs
 
 
 def _constraints(config: Config) -> dict[str, Any]:
@@ -162,26 +174,32 @@ def _constraints(config: Config) -> dict[str, Any]:
     return {**found, **({"balance": select.balance.model_dump(mode="json")} if select.balance.active else {})}
 
 
-def _write_bucket(drawn: Sequence[Outcome], places: Sequence[Location], num_classes: int, bucket: Bucket) -> np.ndarray:
-    """Write a bucket's kept samples of each selection, and return their numbers by class, int64 [selections + 1, C].
+def _write_bucket(
+    root: Location, drawn: Sequence[Outcome], places: Sequence[Location], index: SampleIndex, bucket: Bucket
+) -> tuple[np.ndarray, list[Output]]:
+    """Write a bucket's kept samples of each selection.
 
-    The last row counts all samples of the bucket.
+    Return their numbers by class, int64 [selections + 1, C], where the last row counts all samples of the bucket, and
+    the records of the files.
     """
     tables: list[list[pa.Table]] = [[] for _ in drawn]
     cutoffs = [one.cutoff for one in drawn]
-    counts = np.zeros((len(drawn) + 1, num_classes), dtype=np.int64)
+    counts = np.zeros((len(drawn) + 1, index.num_classes), dtype=np.int64)
     for whole in bucket.blocks():
-        counts[-1] += np.bincount(whole.label, minlength=num_classes)
+        counts[-1] += np.bincount(whole.label, minlength=index.num_classes)
         rows = possibly_kept(whole, cutoffs)
         for one, pieces in zip(drawn, tables, strict=True):
             pieces.append(_kept_rows(one, rows.take(np.flatnonzero(one.cutoff.keeps(rows)))))
+    files = []
     for place, pieces, into in zip(places, tables, counts[:-1], strict=True):
         table = without_nulls(pa.concat_tables(pieces))
-        into += np.bincount(table["label"], minlength=num_classes)
+        into += np.bincount(table["label"], minlength=index.num_classes)
         file = place / bucket_name(bucket.number)
-        with file.filesystem.open_output_stream(file.path) as stream:
-            pq.write_table(table, stream, **fast_encoding(table.schema))
-    return counts
+        known = {**index.facts(bucket.number), "rows": table.num_rows}
+        with file.open_output() as stream:
+            parquet.write(with_facts(table, **known), stream, **fast_encoding(table.schema))
+        files.append(Output.of(root, file, stream.written))
+    return counts, files
 
 
 def _kept_rows(one: Outcome, kept: Rows) -> pa.Table:

@@ -21,11 +21,12 @@ from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.data.source import open_source
 from dualprune.errors import ConfigError, DataError, RunError
+from dualprune.exchange.kept import KEPT
 from dualprune.stages.export import run_export
 from dualprune.stages.score.stage import run_score
 from dualprune.stages.select.inspect import inspect
 from dualprune.stages.select.overlap import overlap
-from dualprune.stages.select.stage import KEPT, run_select
+from dualprune.stages.select.stage import run_select
 from tests.conftest import MakeDynamics
 
 NUM = 120
