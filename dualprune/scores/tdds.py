@@ -8,6 +8,7 @@ epochs, that is of J - 1 changes,
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
@@ -47,7 +48,7 @@ class Tdds(EpochScore):
     source = "TDDS, arXiv 2311.13613; zhangxin-xd/Dataset-Pruning-TDDS@9c1e3bd"
     cost = (
         "the probabilities of all classes of the last epoch, 4 · K bytes per sample, while recording; then "
-        "8 · window bytes per sample"
+        "4 · (window + 1) bytes per sample"
     )
     differences = (
         Difference(
@@ -87,28 +88,34 @@ class Tdds(EpochScore):
 
 
 class _TddsAccumulator(Accumulator):
-    """TDDS of n samples, one change at a time."""
+    """TDDS of n samples, one change at a time: n · (4·J + 4) bytes for values up to float32."""
 
     def __init__(self, num_samples: int, method: Tdds) -> None:
         self._check = method.check_epochs
-        self.decay = method.options.decay
+        # The changes of a window.
+        self.window, self.decay = method.options.window - 1, method.options.decay
         self.num_epochs = 0
-        self.ring = np.zeros((method.options.window - 1, num_samples))
         self.total = np.zeros(num_samples)
+        # Made at the first update, when the values' precision is known.
+        self.ring: NDArray[np.floating] | None = None
 
     def update(self, epoch: int, values: Values, seen: NDArray[np.bool_]) -> None:
         """Take one epoch's `kl` [n]."""
-        self.ring[self.num_epochs % len(self.ring)] = values["kl"]
+        from dualprune.scores.windows import next_window
+
+        changes = values["kl"]
+        if self.ring is None:
+            self.ring = np.empty((self.window, len(changes)), np.result_type(np.float32, changes.dtype))
+        self.ring[self.num_epochs % self.window] = changes
         self.num_epochs += 1
-        if self.num_epochs >= len(self.ring):
-            # In the order of the epochs, so that sums do not depend on where in the ring a window begins.
-            changes = np.roll(self.ring, -self.num_epochs % len(self.ring), axis=0)
-            changes -= changes[0].copy()
-            changes -= changes.mean(axis=0)
-            # Each earlier window loses a share, and the last one has the weight `decay`.
-            self.total = (1.0 - self.decay) * self.total + self.decay * np.sqrt((changes * changes).sum(axis=0))
+        if self.num_epochs >= self.window:
+            # Adds the unbiased standard deviation, after each earlier window has lost its share.
+            self.total *= 1.0 - self.decay
+            next_window(self.ring, self.num_epochs - 1, 0.0, self.total)
 
     def result(self) -> NDArray[np.float64]:
         """Return the scores over the epochs so far; a ConfigError where they are fewer than a window."""
         self._check(self.num_epochs)
-        return self.total.copy()
+        # The norm of the deviations is sqrt(J - 2) times the unbiased standard deviation of J - 1 changes.
+        result: NDArray[np.float64] = self.decay * math.sqrt(self.window - 1) * self.total
+        return result

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dualprune.dynamics.blocks import read_blocks
-from dualprune.dynamics.state import below, read_state
+from dualprune.dynamics.state import below, has_state, read_state
 from dualprune.dynamics.statistics import STATISTICS
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
@@ -30,20 +31,32 @@ def is_kept(method: ScoreMethod) -> bool:
 
 
 def check_kept(store: DynamicsStore, job: ScoreJob) -> None:
-    """Raise a ConfigError where the configuration asks for scores of fewer epochs than were recorded."""
+    """Raise a ConfigError where scores of fewer epochs than were recorded are asked for, or where none were kept."""
+    name = next(iter(job.methods))
+    statistic = unstored(job.methods[name].reads)[0]
+    if not has_state(store.location, store.epochs[-1]):
+        raise _none_kept(store, name, statistic)
     if len(job.epochs) < len(store.epochs):
-        name = next(iter(job.methods))
         raise ConfigError(
-            f"score.epochs: {name} reads {unstored(job.methods[name].reads)[0]}, of which only the state after all "
+            f"score.epochs: {name} reads {statistic}, of which only the state after all "
             f"{len(store.epochs)} epochs is kept, so it cannot score by the first {len(job.epochs)}; set it to null"
         )
+
+
+def _none_kept(store: DynamicsStore, name: str, statistic: str) -> ConfigError:
+    remedy = (
+        f"imported dynamics have none; from class probabilities, use dualprune.scores.from_probs({name!r}, …)"
+        if store.is_imported
+        else f"this recording kept none of them; record again with {name} among score.methods"
+    )
+    return ConfigError(f"{name} reads {statistic}, which is not stored, but scored while recording; {remedy}")
 
 
 def kept_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[ScoredBlock]:
     """Yield a bucket's blocks of samples with the scores of the kept state, in position order.
 
     Raises:
-        ConfigError: a method had other options while recording.
+        ConfigError: a method had other options while recording, or was not among the methods.
         DataError: the state is missing or damaged.
     """
     # Imported here, as it loads torch.
@@ -51,7 +64,12 @@ def kept_blocks(store: DynamicsStore, bucket: int, job: ScoreJob) -> Iterator[Sc
 
     scores = RunningScores(store.index, job.methods, buckets=[bucket])
     state = read_state(store.location, job.epochs[-1], f"bucket={bucket:05d}")
-    scores.load_state_dict(bucket, below(state, RunningScores.name))
+    kept = below(state, RunningScores.name)
+    known = json.loads(str(kept["options"])) if kept else {}
+    for name, method in job.methods.items():
+        if name not in known:
+            raise _none_kept(store, name, unstored(method.reads)[0])
+    scores.load_state_dict(bucket, kept)
     recorded = read_blocks(store, bucket, [TARGET_PROB], job.epochs)
-    for block, known in zip(scores.blocks(bucket, list(job.methods)), recorded, strict=True):
-        yield replace(block, mean_prob=mean_over_epochs(known.statistics[TARGET_PROB], job.mean_epochs))
+    for block, stored in zip(scores.blocks(bucket, list(job.methods)), recorded, strict=True):
+        yield replace(block, mean_prob=mean_over_epochs(stored.statistics[TARGET_PROB], job.mean_epochs))

@@ -17,13 +17,18 @@ from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.commit import discard_from
 from dualprune.dynamics.index import SampleIndex
+from dualprune.dynamics.state import commit_state, read_state, write_state
 from dualprune.dynamics.statistics import STATISTICS, Forward, make_statistics
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
+from dualprune.errors import ConfigError
 from dualprune.scores import SCORES, EpochScore, from_probs
+from dualprune.scores.statistics import NUMPY_FORMS
 from dualprune.stages.methods import epoch_scores, score_methods
+from dualprune.stages.pipeline import run_stages
 from dualprune.stages.record.stage import statistics_of
 from dualprune.stages.score.files import read_scores
+from dualprune.stages.score.kept import check_kept
 from dualprune.stages.score.running import RunningScores
 from dualprune.stages.score.stage import ScoreJob, score_bucket
 from dualprune.training.recorder import EpochRecorder
@@ -142,6 +147,44 @@ def test_lists_of_mislabelled_samples_and_outliers(whole: Path) -> None:
     assert 0 < outliers.num_rows < NUM_SAMPLES
     # Whoever reads the folder of scores gets scores alone.
     assert pq.read_table(folder).num_rows == NUM_SAMPLES
+
+
+def test_imported_statistics_are_scored_by_every_method_that_reads_them(tmp_path: Path) -> None:
+    probs, labels = LOGITS.double().softmax(2).transpose(0, 1).numpy(), np.arange(NUM_SAMPLES) % K
+    epochs = [np.log(probs[:, t]) for t in range(NUM_EPOCHS)]
+    arrays: dict[str, np.ndarray] = {}
+    for name, form in NUMPY_FORMS.items():
+        values = [form(now, labels, before) for before, now in zip([None, *epochs[:-1]], epochs, strict=True)]
+        if name != "class_logits":
+            # What compares two epochs has nothing to say about the first.
+            arrays[name] = np.stack([np.full(NUM_SAMPLES, np.nan) if value is None else value for value in values])
+    methods = [name for name in METHODS if name != "logit_history"]
+    run = dualprune.import_dynamics(
+        arrays.pop("target_prob"), tmp_path / "run", labels=labels, statistics=arrays,
+        config={"score": {"methods": methods, "options": OPTIONS}},
+    )  # fmt: skip
+    run_stages(run, run.load_config(), ["score"])
+    for name in methods:
+        expected = from_probs(name, probs, labels, **OPTIONS.get(name, {}))
+        np.testing.assert_allclose(read_scores(run, name, 0)["score"].to_numpy(), expected, rtol=1e-5, atol=1e-6)
+    message = "logit_history reads class_logits, .*; imported dynamics have none; .* dualprune.scores.from_probs"
+    with pytest.raises(ConfigError, match=message):
+        run_stages(run, run.load_config(["score.methods=[logit_history]"]), ["score"])
+
+
+def test_a_recording_that_kept_no_sums_of_logits(tmp_path: Path, whole: Path) -> None:
+    run = RunDirectory(shutil.copytree(whole, tmp_path / "run"))
+    job = ScoreJob(str(run.root), {"logit_history": SCORES["logit_history"]()}, range(NUM_EPOCHS), "raise")  # type: ignore[dict-item]
+    message = "logit_history reads class_logits, .*; this recording kept none of them; record again with logit_history"
+    # A recording of other methods keeps what kl needs of the last epoch.
+    state = read_state(run.dynamics, NUM_EPOCHS - 1, "bucket=00000")
+    others = {key: value for key, value in state.items() if key.startswith("last_epoch/")}
+    commit_state(run.dynamics, NUM_EPOCHS - 1, [write_state(run.dynamics, NUM_EPOCHS - 1, "bucket=00000", others)])
+    with pytest.raises(ConfigError, match=message):
+        score_bucket(job, 0)
+    (run.dynamics / f"epoch={NUM_EPOCHS - 1:04d}" / "state").delete()
+    with pytest.raises(ConfigError, match=message):
+        check_kept(DynamicsStore(run), job)
 
 
 EVERY = {
