@@ -28,12 +28,19 @@ MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 @dataclass(frozen=True)
 class DataFile:
-    """A file; `name` is its path below the folder that was named. `split` is what its path says, in a folder only."""
+    """A file; `name` is its path below the folder that was named.
+
+    Attributes:
+        in_folder: a folder was named, not the file or a glob.
+        split: in a folder, the split that its name or one of its folders tells.
+        above: the part of the path above what tells the split.
+    """
 
     place: Location
     name: str
-    split: str | None = None
     in_folder: bool = False
+    split: str | None = None
+    above: str = ""
 
     @property
     def partition(self) -> dict[str, str | None]:
@@ -58,9 +65,11 @@ def find_files(config: DataConfig, suffixes: Sequence[str]) -> tuple[list[DataFi
         raise DataError("data.path: all of its files are those of data.test_path; name the training files")
     train = _of_split(rest, "data.path", ("train",))
     if config.test_path is None and len(train) < len(rest):
-        others = [file for file in rest if file not in train]
+        chosen = {file.place for file in train}
+        others = [file for file in rest if file.place not in chosen]
         test = [file for file in others if file.split == "test"] or others
-    unused = [file for file in rest if file not in train and file not in test]
+    used = {file.place for file in [*train, *test]}
+    unused = [file for file in rest if file.place not in used]
     if unused:
         logger.info("data.path: %d files of other splits are not read, such as %s", len(unused), unused[0].place)
     return train, test
@@ -109,7 +118,7 @@ def _expanded(path: str, key: str, layout: str, suffixes: Sequence[str]) -> Iter
         first = next(name for name in below if name not in names)
         logger.info("%s: %d other files are not read, such as %s", key, len(below) - len(names), below[first])
     for name in names:
-        yield DataFile(below[name], name, None if pattern else _split_of(name), in_folder=not pattern)
+        yield DataFile(below[name], name) if pattern else DataFile(below[name], name, True, *_split_of(name))
 
 
 def _files_below(folder: Location) -> dict[str, Location]:
@@ -172,15 +181,17 @@ def _reaches(parts: list[str], pattern: list[str]) -> bool:
     return fnmatchcase(parts[0], pattern[0]) and _reaches(parts[1:], pattern[1:])
 
 
-def _split_of(name: str) -> str | None:
-    """Return the split that a file's name tells or, where that tells none, the folder nearest to it."""
-    for part in reversed(name.split("/")):
+def _split_of(name: str) -> tuple[str | None, str]:
+    """Return the split that a file's name or else the nearest of its folders tells, and the path above that."""
+    parts = name.split("/")
+    for number in range(len(parts) - 1, -1, -1):
+        part = parts[number].lower()
         # Of folders such as `label=train`, only `split=train` tells a split.
-        words = set() if "=" in part and not part.startswith("split=") else set(re.split(r"[^a-z]+", part.lower()))
+        words = set() if "=" in part and not part.startswith("split=") else set(re.split(r"[^a-z]+", part))
         splits = [split for split, known in SPLIT_WORDS.items() if words & known]
         if len(splits) == 1:
-            return splits[0]
-    return None
+            return splits[0], "/".join(parts[:number])
+    return None, ""
 
 
 def _of_split(files: list[DataFile], key: str, wanted: Sequence[str]) -> list[DataFile]:
@@ -194,6 +205,12 @@ def _of_split(files: list[DataFile], key: str, wanted: Sequence[str]) -> list[Da
     if unclear is not None:
         named = next(file for file in looked_at if file.split is not None)
         raise DataError(f"{key}: {named.place} is of the split {named.split}, {unclear.place} of none; {advice}")
+    whole = {file.above for file in looked_at if file.split == "train"}
+    whole &= {file.above for file in looked_at if file.split != "train"}
+    if len(whole) > 1:
+        raise DataError(
+            f"{key}: the folders {' and '.join(sorted(whole))} have splits of their own; name one, or use a glob"
+        )
     split = next((name for name in wanted if name in splits), None)
     if split is None:
         raise DataError(f"{key}: it has files of the splits {' and '.join(sorted(map(str, splits)))} only; {advice}")

@@ -158,7 +158,9 @@ class SampleIndex:
 def _checked(batches: Iterable[pa.RecordBatch], num_classes: int) -> Iterator[pa.Table]:
     offset, id_type = 0, None
     for batch in batches:
-        labels = np.asarray(batch.column("label"), dtype=np.int64)
+        if batch.column("label").null_count:
+            raise DataError(f"{batch.column('label').null_count} labels are missing; each sample needs one")
+        labels = np.asarray(batch.column("label")).astype(np.int64)
         wrong = np.flatnonzero((labels < 0) | (labels >= num_classes))
         if len(wrong):
             sample_id = batch.column("sample_id")[int(wrong[0])].as_py()

@@ -91,6 +91,11 @@ def test_globs_name_the_folder_in_which_they_begin(tmp_path: Path) -> None:
             r"is of the split te?.*x\.parquet of none; name the files",
         ),
         (["test.parquet", "validation.parquet"], ".", r"files of the splits test and validation only; name the files"),
+        (
+            ["en/train-0.parquet", "en/test-0.parquet", "fr/train/0.parquet", "fr/validation/0.parquet"],
+            ".",
+            r"data\.path: the folders en and fr have splits of their own; name one, or use a glob",
+        ),
         (["a.parquet"], "*.pq", r"data\.path: no file matches "),
         (["a.csv"], ".", r"data\.path: the folder .* holds no \.parquet file"),
         (["a.parquet"], "b.parquet", r"data\.path: there is no file or folder "),

@@ -74,3 +74,28 @@ def test_a_source_that_gives_fewer_than_it_said(tmp_path) -> None:
 def test_a_run_without_an_index(tmp_path) -> None:
     with pytest.raises(RunError, match="has no sample index; run `dualprune record` first"):
         SampleIndex.load(Location.of(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("ids", "id_type", "expected"),
+    [
+        (pa.array([3, 1, 2], pa.uint16()), "int64", [3, 1, 2]),
+        (pa.array(["b", "a", "c"], pa.large_string()), "string", ["b", "a", "c"]),
+        (pa.array(["b", "a", "c"]).dictionary_encode(), "string", ["b", "a", "c"]),
+        (pa.array([b"\x01", b"\xff", b"a"]), "string", ["01", "ff", "61"]),
+    ],
+)
+def test_ids_of_a_source_become_int64_or_text(tmp_path, ids: pa.Array, id_type: str, expected: list) -> None:
+    index = build(tmp_path, ids, [0, 1, 0], num_buckets=2)
+    assert (index.id_type, index.read()["sample_id"].to_pylist()) == (id_type, expected)
+
+
+def test_ids_of_two_types_and_missing_labels(tmp_path) -> None:
+    def batches(*ids):
+        return [pa.record_batch({"sample_id": [one], "label": [0]}) for one in ids]
+
+    arguments = {"num_samples": 2, "num_buckets": 1, "classes": ["a"], "fingerprint": "f"}
+    with pytest.raises(DataError, match="sample ids are int64 up to row 0, then string; expected one type"):
+        SampleIndex.build(Location.of(tmp_path), batches(1, "a"), **arguments)
+    with pytest.raises(DataError, match="1 labels are missing; each sample needs one"):
+        build(tmp_path, [1, 2], [0, None])

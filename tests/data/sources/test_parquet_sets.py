@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import pickle
 import tempfile
 import uuid
 from pathlib import Path
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from dualprune.core.sections import DataConfig
+from dualprune.core.storage import Location
 from dualprune.data.source import Source, open_source
 from dualprune.errors import DataError
 
@@ -304,3 +306,13 @@ def test_row_numbers_are_those_of_the_files_whatever_part_is_taken(tmp_path: Pat
     source = opened(place, id_column=None, on_error="skip", test_fraction=0.25)
     broken = [failed for shard in source.shards("train") for failed in source.read(shard).failed.values()]
     assert broken == [row for row in ids(source) if row % 5 == 0]
+
+
+def test_an_object_store(s3: str) -> None:
+    place = Location.of(s3)
+    for name, table in (("train-0", rows(0, 8)), ("train-1", rows(8, 4).select([2, 1, 0])), ("test-0", rows(12, 4))):
+        (place / "data" / f"{name}.parquet").write_table(table)
+    source = pickle.loads(pickle.dumps(opened(s3)))
+    assert ids(source) == [f"s{row:04d}" for row in range(12)]
+    assert pixels(source) == list(range(12))
+    assert labels(source, "test") == ["0", "1", "2", "3"]
