@@ -125,7 +125,7 @@ def test_folders_are_columns() -> None:
     assert DataFile(place, "plain/a=b.parquet").partition == {}
 
 
-def test_an_object_store(s3: str) -> None:
+def test_files_of_an_object_store(s3: str) -> None:
     for name in ("data/train-0.parquet", "data/test-0.parquet", "data/.hidden/x.parquet"):
         (Location.of(s3) / name).write_bytes(b"x")
     assert found(s3) == (["data/train-0.parquet"], ["data/test-0.parquet"])

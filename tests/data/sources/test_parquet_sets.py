@@ -308,7 +308,7 @@ def test_row_numbers_are_those_of_the_files_whatever_part_is_taken(tmp_path: Pat
     assert broken == [row for row in ids(source) if row % 5 == 0]
 
 
-def test_an_object_store(s3: str) -> None:
+def test_a_set_in_an_object_store(s3: str) -> None:
     place = Location.of(s3)
     for name, table in (("train-0", rows(0, 8)), ("train-1", rows(8, 4).select([2, 1, 0])), ("test-0", rows(12, 4))):
         (place / "data" / f"{name}.parquet").write_table(table)
