@@ -16,6 +16,8 @@ from dualprune.stages.select.shares import thin_in_words
 Row = Mapping[str, Any]
 # With fewer seeds, even large differences drown in their intervals.
 FEW_SEEDS = 5
+# The part of a full training's visits that a training must save before it is said to pay.
+LEAST_SAVING = 0.05
 
 
 def comparison_table(summary: Iterable[Row]) -> Table:
@@ -148,9 +150,9 @@ def _cost_in_words(cost: Row, rows: Iterable[Row]) -> list[str]:
 def _paid_in_words(cost: float, row: Row, full: Row) -> str:
     saved = full["visits"] - row["visits"]
     name = f"{row['subset']} at equal {row['budget']}"
-    # A last step may be short.
-    if saved < 0.01 * full["visits"]:
-        return f"{name} saves no visits, so it never pays"
+    # Short last steps alone save a little at equal steps.
+    if saved < LEAST_SAVING * full["visits"]:
+        return f"{name} saves hardly any visits, so it does not pay"
     return f"{name} pays after {count_of(ceil(cost / saved), 'training')}"
 
 

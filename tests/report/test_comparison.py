@@ -98,13 +98,17 @@ def test_what_pruning_cost_and_when_it_has_paid() -> None:
     *_, visits, clock = said(rows, COST)
     assert visits == (
         "Pruning cost 3,000 sample visits (30 optimizer steps) of recording, 30% of a training on all. beta-0.7 at "
-        "equal epochs pays after 1 training; beta-0.7 at equal samples saves no visits, so it never pays."
+        "equal epochs pays after 1 training; beta-0.7 at equal samples saves hardly any visits, so it does not pay."
     )
     assert clock == (
         "On the clock, which whatever else ran moves and which includes starts: recording 31.0 s, scoring 0.2 s, "
         "selecting 1.5 s; a training on all 10.0 s."
     )
     assert "pays after 3 trainings" in said(rows, {**COST, "visits": 20_000})[-2]
+    # Equal steps save what short last batches leave out, or a smaller batch.
+    for visits, text in ((9_860, "saves hardly any visits"), (2_500, "equal steps pays after 1 training")):
+        steps = pruned([0.8, 0.81], [0.85, 0.86], budget="steps", visits=visits)
+        assert text in said([*FULL, *steps], COST)[-2]
     *_, visits, _ = said(rows, {**COST, "visits": None, "steps": None})
     assert visits == "The dynamics were imported, so that what recording them cost is not known."
     assert "30 optimizer steps) of recording." in said(pruned([0.8, 0.81], [0.85, 0.86]), COST)[-2]
