@@ -10,18 +10,20 @@ from typing import Any
 
 from dualprune.core.config import Config
 from dualprune.core.lease import Holder
+from dualprune.core.outputs import damaged_outputs
 from dualprune.core.run import RunDirectory
-from dualprune.errors import MissingPluginError, RunError, UserError
+from dualprune.errors import DataError, MissingPluginError, RunError, UserError
 from dualprune.stages.table import STAGES, Stage
 
 logger = logging.getLogger(__name__)
-OPEN = ("missing", "unfinished", "outdated")
+OPEN = ("missing", "unfinished", "outdated", "damaged")
 
 
 def stage_states(run: RunDirectory) -> list[dict[str, Any]]:
     """Return one row per manifest, stage by stage, then those of helpers: stage (its key), state, seconds, summary.
 
-    States: `done`; `outdated`, its inputs have changed since; `running`, under way in another process; `unfinished`,
+    States: `done`; `outdated`, its inputs have changed since; `damaged`, a file of it is missing or has another size;
+    `running`, under way in another process; `unfinished`,
     interrupted; `missing`; `off`, a stage that the configuration does not ask for. `attempts` lists when each attempt
     of a stage began and ended, in seconds since 1970; for the time of several rows, see `total_seconds`.
     """
@@ -136,4 +138,25 @@ def _begun(manifest: Mapping[str, Any], holder: Holder | None) -> str | None:
 def _state(
     run: RunDirectory, config: Config | None, stage: Stage, manifest: Mapping[str, Any], holder: Holder | None
 ) -> str:
-    return _begun(manifest, holder) or ("outdated" if is_outdated(run, config, stage, manifest) else "done")
+    begun = _begun(manifest, holder)
+    if begun is not None:
+        return begun
+    if is_outdated(run, config, stage, manifest):
+        return "outdated"
+    return "damaged" if _is_damaged(run, manifest) else "done"
+
+
+def _is_damaged(run: RunDirectory, manifest: Mapping[str, Any]) -> bool:
+    """Whether a file of a finished result is missing or has another size; nothing is read for it."""
+    from dualprune.dynamics.check import damaged_files
+    from dualprune.dynamics.store import DynamicsStore
+
+    if damaged_outputs(run.root, manifest, "none"):
+        return True
+    try:
+        return manifest["stage"] == "record" and bool(damaged_files(DynamicsStore(run), "none"))
+    except RunError:
+        # Dynamics may be deleted to save space.
+        return False
+    except DataError:
+        return True

@@ -24,7 +24,7 @@ from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_over_epochs
 from dualprune.scores.score import ColumnScore, Values, split
 from dualprune.stages.inputs import column_score_inputs
-from dualprune.stages.methods import columns_read, scores_read
+from dualprune.stages.methods import columns_read, run_and_score, scores_read
 from dualprune.stages.score.columns import ColumnBlock, ColumnJob, column_blocks
 from dualprune.stages.score.files import Gaps, ScoredBlock, Written, gaps_of, write_bucket
 from dualprune.stages.score.manifests import begin_stages, commit_stages
@@ -47,6 +47,9 @@ def run_column_score(
         stages = begin_stages(stack, run, config, store, epochs, methods, inputs={name: inputs}, force=force)
         if not stages:
             return
+        for score in scores_read(method):
+            other, known = run_and_score(run, score)
+            other.require_whole(f"score.{known}", "score")
         job = ColumnJob(str(run.root.address), name, method, epochs, config.score.on_nan, config.mean_epochs)
         buckets = range(store.num_buckets)
         if method.scope == "sample" or method.summarises:
