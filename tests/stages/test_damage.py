@@ -122,7 +122,9 @@ def test_a_damaged_result_is_made_again(
 def test_damaged_scores_are_not_selected_by(run: RunDirectory, harm: str) -> None:
     HARM[harm](place(run, SCORES))
     for read in (lambda: run_select(run, settings(run), force=True), lambda: Run(run).scores("dual")):
-        with pytest.raises(DataError, match=r"method=dual/bucket=00000.parquet .*; run `dualprune score .*makes it again"):
+        with pytest.raises(
+            DataError, match=r"method=dual/bucket=00000.parquet .*; run `dualprune score .*makes it again"
+        ):
             read()
 
 
