@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from dualprune.core.parquet import without_nulls
 from dualprune.core.plain_columns import plain_column
 from dualprune.core.storage import Location
-from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS, bucket_name
+from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS, bucket_name, fast_encoding
 from dualprune.dynamics.metadata import read_checked, with_facts
 from dualprune.errors import DataError, RunError
 
@@ -96,8 +96,8 @@ class SampleIndex:
             id_type = "int64" if pa.types.is_integer(table.schema.field("sample_id").type) else "string"
             ascending, last_id = ascending and _ascends(table["sample_id"], last_id), table["sample_id"][-1]
             known = with_facts(without_nulls(table), run=fingerprint, bucket=bucket, rows=table.num_rows)
-            place = location / bucket_name(bucket)
-            files.append(place.write_table(known, compression="zstd", row_group_size=ROW_GROUP_ROWS).to_json())
+            options = {**fast_encoding(table.schema), "row_group_size": ROW_GROUP_ROWS}
+            files.append((location / bucket_name(bucket)).write_table(known, **options).to_json())
             written += table.num_rows
         if not ascending:
             names = [bucket_name(number) for number in range(-(-written // bucket_rows))]

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pyarrow as pa
+
 VALID = "valid"
 # Readers hold one row group of every epoch at a time. All epochs share the boundaries.
 ROW_GROUP_ROWS = 131_072
@@ -43,4 +45,19 @@ def statistics_options() -> dict[str, Any]:
         "compression": "none",
         "use_dictionary": False,
         "write_statistics": False,
+    }
+
+
+def fast_encoding(schema: pa.Schema) -> dict[str, Any]:
+    """Return the Parquet options by which samples are read fastest: differences of whole numbers, no dictionary.
+
+    Compression makes neither scores nor differences smaller, only names.
+    """
+    texts = {name for name in schema.names if pa.types.is_string(schema.field(name).type)}
+    whole = {"sample_id", "position", "label"} & set(schema.names) - texts
+    return {
+        "compression": {name: "lz4" if name in texts else "none" for name in schema.names},
+        "write_statistics": False,
+        "use_dictionary": False,
+        "column_encoding": dict.fromkeys(sorted(whole), "DELTA_BINARY_PACKED"),
     }

@@ -21,7 +21,7 @@ from dualprune.core.parquet import TableWriter, without_nulls
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.layout import bucket_name, fast_encoding
 from dualprune.dynamics.metadata import encoded, read_checked
 from dualprune.dynamics.writer import to_arrow, to_numpy
 from dualprune.errors import ConfigError, DataError
@@ -200,18 +200,3 @@ def missing_buckets(run: RunDirectory, names: Iterable[str], buckets: Iterable[i
     # One listing per method: a request per file takes minutes on an object store.
     there = [{file.name for file in run.scores(name).children()} for name in names]
     return [bucket for bucket in buckets if any(bucket_name(bucket) not in files for files in there)]
-
-
-def fast_encoding(schema: pa.Schema) -> dict[str, Any]:
-    """Return the Parquet options by which scores are read fastest: differences of whole numbers, no dictionaries.
-
-    Compression makes neither scores nor differences smaller, only names.
-    """
-    texts = {name for name in schema.names if pa.types.is_string(schema.field(name).type)}
-    whole = {"sample_id", "position", "label"} & set(schema.names) - texts
-    return {
-        "compression": {name: "lz4" if name in texts else "none" for name in schema.names},
-        "write_statistics": False,
-        "use_dictionary": False,
-        "column_encoding": dict.fromkeys(sorted(whole), "DELTA_BINARY_PACKED"),
-    }

@@ -24,7 +24,7 @@ from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location, fingerprint
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.layout import bucket_name, fast_encoding
 from dualprune.dynamics.metadata import with_facts
 from dualprune.exchange.kept import kept_place
 from dualprune.selection.engine.drawing import check_reads, draw_all
@@ -34,7 +34,6 @@ from dualprune.selection.engine.screen import possibly_kept
 from dualprune.selection.engine.spec import no_positions
 from dualprune.selection.rows import Rows
 from dualprune.stages.inputs import select_inputs
-from dualprune.stages.score.files import fast_encoding
 from dualprune.stages.select.bucketed import Bucket, Scores
 from dualprune.stages.select.duplicates import find_duplicates
 from dualprune.stages.select.groups import find_groups
