@@ -117,7 +117,7 @@ def test_what_pruning_cost_and_when_it_has_paid() -> None:
 def test_thin_classes_are_named_with_what_mends_it() -> None:
     assert said(pruned([0.8, 0.81], [0.85, 0.86]), None, SELECTION)[-1] == (
         "beta-0.7 keeps 1 of 3 classes at under a third of their share (shirt: 2 of 100, its share is 30). Accuracy on "
-        "them will suffer; select.balance.quota: proportional keeps every class at its share."
+        "them may suffer; select.balance.quota: proportional keeps every class at its share."
     )
 
 

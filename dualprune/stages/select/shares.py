@@ -53,4 +53,4 @@ def thin_in_words(facts: Mapping[str, Any]) -> list[str]:
     more = f"; and {len(thin) - FEW:,} more" if len(thin) > FEW else ""
     number, every = len(thin), len(facts["kept_per_class"])
     text = f"{facts['name']} keeps {number:,} of {every:,} classes at under a third of their share ({named}{more}). "
-    return [text + "Accuracy on them will suffer; select.balance.quota: proportional keeps every class at its share."]
+    return [text + "Accuracy on them may suffer; select.balance.quota: proportional keeps every class at its share."]
