@@ -61,7 +61,7 @@ def test_every_damage_is_named_with_its_remedy(make_dynamics: MakeDynamics, ray_
         "epoch=0003: it has no commit, but later epochs have; delete the folder epoch=0003 and run `dualprune record",
         "epoch=0004: it was recorded under another configuration; delete the folder epoch=0004",
         "epoch=0004: its commit lacks bucket=00000.parquet; delete the folder epoch=0004",
-        "index/bucket=00000.parquet: it is missing or damaged",
+        "index/bucket=00000.parquet: it is missing; restore the file from a copy",
         "epoch=0001/bucket=00000.parquet: it has ",
         "epoch=0002/bucket=00000.parquet: it has 5 rows, its commit says 5, the index 12; delete the folder epoch=0002",
         "epoch=0000/bucket=00001.parquet: it is missing; delete the folder epoch=0000",
