@@ -26,7 +26,7 @@ from dualprune.stages.methods import score_methods, statistics_read
 from dualprune.stages.record.decode import ResidentData, load_resident
 from dualprune.stages.record.stability_watch import Spans
 from dualprune.stages.record.worker import RecordJob, record_worker
-from dualprune.stages.recorded_source import decoding_rule
+from dualprune.stages.recorded_source import check_rows, decoding_rule
 from dualprune.stages.score.kept import unstored
 from dualprune.training import checkpoint
 
@@ -87,6 +87,8 @@ def run_record(run: RunDirectory, config: Config, *, force: bool = False) -> Non
             logger.warning("%s", too_few)
         if force:
             run.forget_recording()
+        if index_stage.done:
+            check_rows(source, SampleIndex.load(run.index))
         stage.summary = _record(run, config, source, columns, stage.fingerprint)
 
 
