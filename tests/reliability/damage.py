@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -49,6 +49,8 @@ FOREIGN = (
     "evaluation/a.json",
 )
 
+UNREADABLE = ("file without permission", "folder without permission")
+
 
 @dataclass(frozen=True)
 class Damage:
@@ -88,6 +90,7 @@ def kinds(run: Path, other: Path, seed: int) -> Iterator[Damage]:
     for name in sorted({str(parent) for file in files for parent in Path(file).parents if str(parent) != "."}):
         yield Damage("folder deleted", name, lambda root, name=name: shutil.rmtree(root / name))
         yield Damage("folder emptied", name, _emptied(name))
+        yield Damage(UNREADABLE[1], name, lambda root, name=name: (root / name).chmod(0))
         yield Damage("folder replaced by a file", name, _replaced_by_file(name))
         yield Damage("link that leads to itself", f"{name}/", _link(name, itself=True))
     for first, second in swaps(sorted({str(Path(name).parent) for name in files})):
@@ -98,8 +101,6 @@ def kinds(run: Path, other: Path, seed: int) -> Iterator[Damage]:
 
 def swaps(names: list[str]) -> Iterator[tuple[str, str]]:
     """Yield pairs of names that differ in one part of their path only, in the same kind of file: neighbours."""
-    import re
-
     known: dict[tuple[str, int], str] = {}
     for name in names:
         for number, found in enumerate(re.finditer(r"(?<==)\d+|\d\.\d", name)):
@@ -144,8 +145,7 @@ def _of_place(name: str) -> Iterator[Damage]:
     yield Damage("file replaced by a folder", name, _replaced_by_folder(name))
     yield Damage("link that leads to itself", name, _link(name, itself=True))
     yield Damage("link that leads nowhere", name, _link(name, itself=False))
-    if os.geteuid() != 0:
-        yield Damage("file unreadable", name, lambda root: (root / name).chmod(0))
+    yield Damage(UNREADABLE[0], name, lambda root: (root / name).chmod(0))
 
 
 def _with_content(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
