@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import requests
-import yaml
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from dualprune.core.config import Config
 from dualprune.core.config_file import dump_config
 from dualprune.core.storage import Location
-from dualprune.errors import UserError
+from dualprune.core.yaml_file import parse_yaml
+from dualprune.errors import ConfigError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -154,9 +154,9 @@ def _environment(path: Path | None) -> dict[str, Any]:
     if not path.is_file():
         raise SubmissionError(f"--runtime-env {path}: there is no such file")
     try:
-        values = yaml.safe_load(path.read_bytes())
-    except yaml.YAMLError as error:
-        raise SubmissionError(f"--runtime-env {path}: not valid YAML: {error}") from None
+        values = parse_yaml(path.read_bytes(), f"--runtime-env {path}")
+    except ConfigError as error:
+        raise SubmissionError(str(error)) from None
     if not isinstance(values, dict) or not isinstance(values.get("env_vars", {}), dict):
         raise SubmissionError(f"--runtime-env {path}: expected keys of Ray's runtime environment, such as env_vars")
     if "working_dir" in values:

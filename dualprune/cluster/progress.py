@@ -27,6 +27,7 @@ from rich.table import Table
 from rich.text import Text
 
 from dualprune.cluster.session import on_terminal
+from dualprune.core.cleanup import cleaning_up
 from dualprune.core.pace import Pace
 from dualprune.core.units import time_text
 
@@ -65,7 +66,8 @@ def worker_progress(title: str, total: int) -> Iterator[Any]:
     finally:
         stop.set()
         drawer.join()
-        ray.kill(board)
+        with cleaning_up("removing the board of progress"):
+            ray.kill(board)
 
 
 @contextmanager

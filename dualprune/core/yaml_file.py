@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -44,17 +46,34 @@ class _Loader(yaml.SafeLoader):
 
 def parse_yaml(content: bytes | str, name: str, what: str = "it") -> Any:
     """Return the plain values of a YAML document; a ConfigError names the document and what is wrong in it."""
-    if len(content) > MOST_BYTES:
-        raise ConfigError(f"{name}: has {len(content):,} bytes; expected at most {MOST_BYTES:,}. Is it the right file?")
-    try:
+    with _errors(content, name, what):
         loader = _Loader(content)
         try:
             return loader.get_single_data()
         finally:
             loader.dispose()
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+
+
+def parse_documents(content: bytes | str, name: str) -> list[Any]:
+    """Return the plain values of each YAML document in a file; errors as for `parse_yaml`."""
+    with _errors(content, name, "it"):
+        loader = _Loader(content)
+        documents = []
+        try:
+            while loader.check_data():  # type: ignore[no-untyped-call]
+                documents.append(loader.get_data())
+        finally:
+            loader.dispose()
+    return documents
+
+
+@contextmanager
+def _errors(content: bytes | str, name: str, what: str) -> Iterator[None]:
+    if len(content) > MOST_BYTES:
+        raise ConfigError(f"{name}: has {len(content):,} bytes; expected at most {MOST_BYTES:,}. Is it the right file?")
+    try:
+        yield
+    except (yaml.YAMLError, ValueError) as error:
         raise ConfigError(f"{name}: {what} is not valid YAML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{name}: {what} is not valid YAML: it is nested too deeply") from None
-    except ValueError as error:
-        raise ConfigError(f"{name}: {what} is not valid YAML: {error}") from None

@@ -10,6 +10,7 @@ from typing import Any
 
 from dualprune.core.arguments import check_choice
 from dualprune.core.arrays import Axes, size_text
+from dualprune.core.cleanup import cleaning_up
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.errors import DataError
@@ -138,6 +139,7 @@ def _import(
             run.forget_recording()
             write_run(run, config, recorded, origin, missing)
         finally:
-            scratch.delete()
+            with cleaning_up(f"removing {scratch}"):
+                scratch.delete()
     logger.info("%s: imported %s", run, size_text(recorded.num_epochs, recorded.num_samples))
     return run

@@ -5,7 +5,7 @@ import time
 import pytest
 
 from dualprune.core.config_file import load_config, make_config
-from dualprune.core.yaml_file import parse_yaml
+from dualprune.core.yaml_file import parse_documents, parse_yaml
 from dualprune.errors import ConfigError
 
 
@@ -68,3 +68,18 @@ def test_numbers_are_finite(key: str, value: str) -> None:
 def test_classes_named_by_whole_numbers_have_quotas() -> None:
     values = parse_yaml("select: {balance: {quota: {0: 1, 1: 2.5, cat: 3}}}", "c.yaml")
     assert make_config(values).select.balance.quota == {"0": 1.0, "1": 2.5, "cat": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("kind: A\n---\nkind: B\nkind: C\n", "the key 'kind' is given twice"),
+        ("a: &a [1, 1]\n" + "".join(f"b{n}: *a\n" for n in range(30)), "more than 20 aliases"),
+        ("a: [\n", "not valid YAML"),
+        ("[" * 100_000, "nested too deeply|not valid YAML"),
+    ],
+)
+def test_several_documents_are_read_with_the_same_care(content: str, message: str) -> None:
+    assert parse_documents("kind: A\n---\nkind: B\n", "f") == [{"kind": "A"}, {"kind": "B"}]
+    with pytest.raises(ConfigError, match=message):
+        parse_documents(content, "f")

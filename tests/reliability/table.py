@@ -51,7 +51,7 @@ def measured(per_cell: int) -> dict[str, dict[str, Counter[str]]]:
 
 
 def printed(counts: dict[str, dict[str, Counter[str]]]) -> str:
-    """Return the table in Markdown: in each cell, how many trials had the same result, and how many ended in an error."""
+    """Return the table in Markdown: per cell the trials with the same result and those with an error."""
     lines = [f"| damage | {' | '.join(COMMANDS)} |", f"|---|{'---|' * len(COMMANDS)}"]
     for kind in sorted(counts):
         cells = []

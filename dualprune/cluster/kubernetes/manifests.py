@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from dualprune.core.yaml_file import parse_documents
 from dualprune.errors import UserError
 
 BUILD_TIMEOUT_S = 60
@@ -61,10 +60,7 @@ def _kustomize(path: Path) -> bytes:
 
 
 def _parse(content: bytes, name: str) -> list[Document]:
-    try:
-        documents = [document for document in yaml.safe_load_all(content) if document is not None]
-    except yaml.YAMLError as error:
-        raise UserError(f"{name}: not valid YAML: {error}") from None
+    documents = [document for document in parse_documents(content, name) if document is not None]
     for document in documents:
         if not isinstance(document, dict) or "kind" not in document:
             raise UserError(f"{name}: holds a YAML document without `kind`; expected Kubernetes documents only")

@@ -16,6 +16,7 @@ from ray.exceptions import RayError
 
 from dualprune.cluster.progress import progress_bar
 from dualprune.cluster.session import user_error
+from dualprune.core.cleanup import cleaning_up
 from dualprune.core.storage import Location
 from dualprune.errors import RunError
 from dualprune.stages.evaluate.jobs import Job, Row, TrainingContext
@@ -50,7 +51,7 @@ class TrainingPool:
 
     def __exit__(self, *_: object) -> None:
         for actor in [*self._idle, *(call.actor for call in self._calls.values())]:
-            ray.kill(actor)
+            _kill(actor)
         self._idle, self._calls = [], {}
 
     def train(self, jobs: Sequence[tuple[Job, Location]], title: str) -> list[Row]:
@@ -114,7 +115,7 @@ class TrainingPool:
         """Abort the jobs that are still training, with their workers."""
         for ended, call in list(self._calls.items()):
             if call.number is not None:
-                ray.kill(call.actor)
+                _kill(call.actor)
                 del self._calls[ended]
 
     def _check(self, what: str, num_failures: int, error: RayError) -> None:
@@ -130,6 +131,11 @@ class TrainingPool:
                 "are kept, and a new run continues from there. scaling.max_failures sets how often to retry"
             ) from error
         logger.warning("%s failed; a new worker tries again: %s", what, reason)
+
+
+def _kill(actor: Any) -> None:
+    with cleaning_up("stopping a worker"):
+        ray.kill(actor)
 
 
 class _Actor:
