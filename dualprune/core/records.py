@@ -1,7 +1,7 @@
 """Compares files with what was recorded when they were written: size, digest and modification time.
 
-A look is cheap: the digest is computed only where the modification time is not the recorded one, as after a copy. A
-record without a time, as older versions wrote it, says only that there was a file.
+A look is cheap: the digest is computed where the file is small, or the modification time is not the recorded one, as
+after a copy. A record without a time, as older versions wrote it, says only that there was a file.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dualprune.errors import DataError
 
 NUM_THREADS = 8
 DIGESTS = ("sha256", "crc32")
+# Up to this size a file is always read: a disk may lose a bit and keep the time.
+SMALL = 1 << 24
 
 
 class Problem(NamedTuple):
@@ -44,7 +46,7 @@ def problems(files: Iterable[tuple[Location, Mapping[str, Any]]], digests: Diges
             problem = _at_a_glance(place, record, seen, digests)
             if problem is not None:
                 found[number] = problem
-            elif seen is not None and _is_suspect(record, seen, digests):
+            elif seen is not None and (_is_suspect(record, seen, digests) or _is_small(record, digests)):
                 suspects.append(number)
         read = pool.map(_by_digest, *zip(*(known[number] for number in suspects), strict=True)) if suspects else ()
         for number, problem in zip(suspects, read, strict=True):
@@ -91,6 +93,10 @@ def _at_a_glance(
 def _is_suspect(record: Mapping[str, Any], seen: tuple[int, int], digests: Digests) -> bool:
     modified = record.get("modified")
     return digests == "all" or (digests == "changed" and modified is not None and modified != seen[1])
+
+
+def _is_small(record: Mapping[str, Any], digests: Digests) -> bool:
+    return digests == "changed" and record.get("modified") is not None and record["bytes"] <= SMALL
 
 
 def _by_digest(place: Location, record: Mapping[str, Any]) -> Problem | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import shutil
@@ -118,6 +119,7 @@ def _of_content(name: str, size: int, rng: random.Random) -> Iterator[Damage]:
             return old[:where] + bytes([old[where] ^ bit]) + old[where + 1 :]
 
         yield Damage("byte changed", f"{name} at {where}", _with_content(name, flipped))
+        yield Damage("byte changed, time kept", f"{name} at {where}", _with_content(name, flipped, keep_time=True))
     digits = rng.random()
 
     def other_digit(old: bytes) -> bytes:
@@ -148,8 +150,14 @@ def _of_place(name: str) -> Iterator[Damage]:
     yield Damage(UNREADABLE[0], name, lambda root: (root / name).chmod(0))
 
 
-def _with_content(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
-    return lambda root: (root / name).write_bytes(change((root / name).read_bytes()))
+def _with_content(name: str, change: Callable[[bytes], bytes], *, keep_time: bool = False) -> Callable[[Path], object]:
+    def apply(root: Path) -> None:
+        before = (root / name).stat()
+        (root / name).write_bytes(change((root / name).read_bytes()))
+        if keep_time:
+            os.utime(root / name, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    return apply
 
 
 def _copied(source: Path, name: str) -> Callable[[Path], object]:
