@@ -1,4 +1,4 @@
-"""Folders of exports, which this package may replace later: each carries a mark that lists what was written.
+"""Folders that this package may replace later. One of an export carries a mark that lists what was written.
 
 _made_by.json   what made the folder, and its files; on an object store without the files until all are written
 """
@@ -89,6 +89,19 @@ def replaced(place: Location, facts: Mapping[str, Any]) -> Iterator[Location]:
     finally:
         with cleaning_up(f"removing {fresh}"):
             fresh.delete()
+
+
+def discard(folder: Location, ours: re.Pattern[str]) -> None:
+    """Delete a folder of this package's files; what does not match `ours` by its path inside it stays, and so does it.
+
+    Nothing happens where there is no folder.
+    """
+    names = [] if folder.is_file() else folder.files()
+    if all(ours.fullmatch(name) for name in names):
+        folder.delete()
+        return
+    for name in filter(ours.fullmatch, names):
+        (folder / name).delete()
 
 
 def _beside(place: Location) -> Location:

@@ -15,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from dualprune.core import parquet
+from dualprune.core.own_folder import discard
 from dualprune.core.records import named
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import FileRecord, Location
 from dualprune.dynamics.commit import COMMIT
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.layout import bucket_name, statistics_options
+from dualprune.dynamics.layout import OWN_FILES, bucket_name, statistics_options
 from dualprune.dynamics.metadata import check_facts, with_facts
 from dualprune.dynamics.writer import to_arrow
 from dualprune.errors import DataError, RunError
@@ -110,4 +111,4 @@ class ColumnStore:
     def discard(self, name: str) -> None:
         """Delete a column; its record goes first."""
         (self.location / name / COMMIT).delete()
-        (self.location / name).delete()
+        discard(self.location / name, OWN_FILES)

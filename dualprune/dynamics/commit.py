@@ -18,8 +18,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from dualprune.core.json_file import Record
+from dualprune.core.own_folder import discard
 from dualprune.core.storage import FileRecord, Location
-from dualprune.dynamics.layout import epoch_name, epoch_number
+from dualprune.dynamics.layout import OWN_FILES, epoch_name, epoch_number
 from dualprune.errors import RunError
 
 COMMIT = "_commit.json"
@@ -72,7 +73,7 @@ def discard_from(dynamics: Location, epoch: int) -> None:
     for number, folder in epoch_folders(dynamics).items():
         if number >= epoch or not (folder / COMMIT).exists():
             (folder / COMMIT).delete()
-            folder.delete()
+            discard(folder, OWN_FILES)
 
 
 def _read(place: Location, epoch: int) -> dict[str, Any]:

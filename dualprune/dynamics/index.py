@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from dualprune.core.own_folder import discard
 from dualprune.core.parquet import without_nulls
 from dualprune.core.plain_columns import plain_column
 from dualprune.core.storage import Location
-from dualprune.dynamics.layout import BUCKET_ROWS, ROW_GROUP_ROWS, bucket_name, fast_encoding
+from dualprune.dynamics.layout import BUCKET_ROWS, OWN_FILES, ROW_GROUP_ROWS, bucket_name, fast_encoding
 from dualprune.dynamics.metadata import read_checked, with_facts
 from dualprune.errors import DataError, RunError
 
@@ -91,7 +92,7 @@ class SampleIndex:
         ascending, last_id = True, None
         written = 0
         files: list[dict[str, Any]] = []
-        location.delete()
+        discard(location, OWN_FILES)
         for bucket, table in enumerate(_regrouped(checked, bucket_rows)):
             id_type = "int64" if pa.types.is_integer(table.schema.field("sample_id").type) else "string"
             ascending, last_id = ascending and _ascends(table["sample_id"], last_id), table["sample_id"][-1]

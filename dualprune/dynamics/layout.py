@@ -7,6 +7,7 @@ dynamics/epoch=0012/_commit.json           the epoch counts when this is there, 
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -26,6 +27,10 @@ def epoch_number(name: str) -> int | None:
     """Return the epoch of a folder name; None where it is no name of ours."""
     digits = name.removeprefix("epoch=")
     return int(digits) if digits.isascii() and digits.isdigit() and name == epoch_name(int(digits)) else None
+
+
+# What this package writes into a folder of buckets, by its path inside it.
+OWN_FILES = re.compile(r"bucket=\d{5,}\.parquet|state/[^/]+\.npz|(state/)?(_\w+\.(json|parquet)|\.tmp-[^/]+)")
 
 
 def bucket_name(bucket: int) -> str:

@@ -10,6 +10,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+from dualprune.dynamics.layout import OWN_FILES
 from tests.reliability import sound
 from tests.reliability.commands import COMMANDS
 from tests.reliability.damage import UNREADABLE, Damage, kinds
@@ -94,7 +95,8 @@ class Trials:
             damage.apply(run)
         with as_nobody(scratch) if damage is not None and damage.kind in UNREADABLE else nullcontext():
             ended = COMMANDS[command](run, scratch)
-        survived = damage is None or not damage.adds or ".tmp-" in damage.place or (run / damage.place).exists()
+        added = damage is not None and damage.adds and not OWN_FILES.fullmatch(Path(damage.place).name)
+        survived = damage is None or not added or (run / damage.place).exists()
         if damage is None:
             assert ended.code == 0, ended.said
         return ended, survived

@@ -13,12 +13,13 @@ from dualprune.core import parquet
 from dualprune.core.config import Config
 from dualprune.core.identity import options_identity
 from dualprune.core.outputs import Output
+from dualprune.core.own_folder import discard
 from dualprune.core.records import delete_files
 from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location
 from dualprune.dynamics.blocks import NUM_THREADS
 from dualprune.dynamics.commit import COMMIT
-from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.layout import OWN_FILES, bucket_name
 from dualprune.dynamics.store import DynamicsStore, first_epoch
 from dualprune.scores.score import EpochScore, ScoreMethod
 from dualprune.stages.inputs import score_inputs
@@ -72,7 +73,7 @@ def _prepare(folder: Location, stage_fingerprint: str, force: bool) -> None:
     started = folder / STARTED
     # Buckets that an interrupted run with the same settings finished are kept.
     if force or not started.exists() or started.read_json() != stage_fingerprint:
-        folder.delete()
+        discard(folder, OWN_FILES)
         started.write_json(stage_fingerprint)
 
 

@@ -17,13 +17,14 @@ from dualprune.cluster.tasks import over_buckets
 from dualprune.core import parquet
 from dualprune.core.config import Config
 from dualprune.core.outputs import Output
+from dualprune.core.own_folder import discard
 from dualprune.core.plain_columns import as_text
 from dualprune.core.registry import nearest
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
 from dualprune.data.source import Source
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.layout import bucket_name
+from dualprune.dynamics.layout import OWN_FILES, bucket_name
 from dualprune.dynamics.metadata import read_checked, with_facts
 from dualprune.errors import ConfigError
 from dualprune.stages.recorded_source import recorded_source
@@ -63,7 +64,7 @@ def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups
         if not stage.done:
             source = recorded_source(run, config)
             check_column(source, balance.by)
-            place.delete()
+            discard(place, OWN_FILES)
             work = partial(_lay_out, run.root, source, balance.by, index, place)
             names: set[str] = set()
             for found, output in over_buckets(work, range(index.num_buckets), config.scaling):

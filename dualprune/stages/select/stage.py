@@ -19,12 +19,13 @@ import pyarrow as pa
 from dualprune.core import parquet
 from dualprune.core.config import Config
 from dualprune.core.outputs import Output
+from dualprune.core.own_folder import discard
 from dualprune.core.parquet import without_nulls
 from dualprune.core.plugins import make_sampler
 from dualprune.core.run import RunDirectory, Stage
 from dualprune.core.storage import Location, fingerprint
 from dualprune.dynamics.index import SampleIndex
-from dualprune.dynamics.layout import bucket_name, fast_encoding
+from dualprune.dynamics.layout import OWN_FILES, bucket_name, fast_encoding
 from dualprune.dynamics.metadata import with_facts
 from dualprune.exchange.kept import kept_place
 from dualprune.selection.engine.drawing import check_reads, draw_all
@@ -152,7 +153,7 @@ def write_kept(
     outcome's files.
     """
     for place in places:
-        place.delete()
+        discard(place, OWN_FILES)
         place.make_folder()
     per_class = np.zeros((len(drawn) + 1, index.num_classes), dtype=np.int64)
     outputs: list[list[Output]] = [[] for _ in drawn]
