@@ -10,7 +10,7 @@ from dualprune.core.own_folder import discard
 from dualprune.core.storage import Location
 from dualprune.dynamics.layout import OWN_FILES
 
-OURS = ("bucket=00000.parquet", "bucket=123456.parquet", "_commit.json", "_started.json", ".tmp-bucket=00001.parquet-01",
+OURS = ("bucket=00000.parquet", "bucket=123456.parquet", "_commit.json", "_started.json", ".tmp-bucket=00001.parquet-1",
         "state/bucket=00000.npz", "state/_commit.json", "_survey.parquet")  # fmt: skip
 OTHERS = (".DS_Store", "notes.txt", "bucket=00000 (copy).parquet", "bucket=0.parquet", "mine/bucket=00000.parquet")
 
