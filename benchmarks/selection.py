@@ -34,6 +34,7 @@ from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.index import INDEX_FILE
 from dualprune.dynamics.layout import ROW_GROUP_ROWS, bucket_name
+from dualprune.scores import Dual
 from dualprune.stages.score.files import Gaps, ScoredBlock, write_bucket
 
 BUCKET_ROWS = 1_000_000
@@ -66,7 +67,7 @@ def make_run(folder: str, num_samples: int) -> RunDirectory:
     (run.index / INDEX_FILE).write_json(body)
     for bucket in range(num_buckets):
         rows = range(bucket * BUCKET_ROWS, min((bucket + 1) * BUCKET_ROWS, num_samples))
-        write_bucket(run, bucket, blocks(rows), [0], "raise")
+        write_bucket(run, bucket, blocks(rows), {"dual": Dual()}, [0], "raise")
     with run.stage("score.dual", {}) as stage:
         stage.summary = {"samples": num_samples}
     return run
