@@ -1,4 +1,6 @@
-"""Score methods: arrays [n, T] of recorded statistics in, one score per sample out. No Ray, no torch, no files here.
+"""Score methods: arrays of recorded statistics [n, T] or features [n, d] in, one score per sample out.
+
+No Ray, no torch, no files here.
 
 `dualprune.scores.NAME` is the function of that name in the file of the method NAME, where there is one.
 """
@@ -8,8 +10,10 @@ from __future__ import annotations
 from typing import Any
 
 from dualprune.scores.dual import Dual, DualAccumulator, dual, dual_and_mean
+from dualprune.scores.features import FeatureScore, from_features
 from dualprune.scores.mean_prob import MeanProb, mean_prob
 from dualprune.scores.score import SCORES, Accumulator, ColumnScore, EpochScore, ScoreMethod
+from dualprune.scores.spread import spread
 from dualprune.scores.statistics import from_probs
 
 __all__ = [
@@ -19,12 +23,15 @@ __all__ = [
     "Dual",
     "DualAccumulator",
     "EpochScore",
+    "FeatureScore",
     "MeanProb",
     "ScoreMethod",
     "dual",
     "dual_and_mean",
+    "from_features",
     "from_probs",
     "mean_prob",
+    "spread",
 ]
 
 

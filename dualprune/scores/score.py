@@ -17,6 +17,9 @@ Values: TypeAlias = Mapping[str, NDArray[Any]]
 # Scores float64 [n], with or without further columns of the score file, by name.
 Result: TypeAlias = NDArray[np.float64] | tuple[NDArray[np.float64], Values]
 State: TypeAlias = Mapping[str, Any]
+Scope: TypeAlias = Literal["sample", "class", "all"]
+# The name by which a ColumnScore reads the ids of samples.
+SAMPLE_ID = "sample_id"
 
 
 class Accumulator(ABC):
@@ -122,13 +125,18 @@ class EpochScore(ScoreMethod, ABC):
 class ColumnScore(ScoreMethod, ABC):
     """A score from columns: what was measured once per sample, and other scores.
 
-    `reads` names them: columns as in the run's `columns` folder, and `score:NAME` for the scores of another
-    method. `scope` says which samples a call must see together: "sample" any rows, "class" all of a class, "all" every
+    `reads` names them: columns as in the run's `columns` folder, `score:NAME` for the scores of another method, and
+    `sample_id` for the ids, brought to 64 bits (uint64 [n]), from which randomness and the order of ties follow.
+    `scope` says which samples a call must see together: "sample" any rows, "class" all of a class, "all" every
     sample of the set. With "class" and "all", more bytes than `score.max_bytes` are refused, unless the method has
-    `summarise` and `merge`: then `score` sees any rows, beside the summary of all (of their class).
+    `summarise` and `merge`: then `score` sees any rows, beside the summary of all (of their class). `reads` and
+    `scope` are class attributes, or properties where they depend on the options.
     """
 
-    scope: ClassVar[Literal["sample", "class", "all"]] = "sample"
+    @property
+    def scope(self) -> Scope:
+        """Which samples a call must see together."""
+        return "sample"
 
     @abstractmethod
     def score(self, columns: Values, labels: NDArray[np.int64] | None, summary: Any = None) -> Result:

@@ -9,7 +9,7 @@ from dualprune.core.plugins import make_score
 from dualprune.core.run import RunDirectory
 from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB
-from dualprune.scores.score import ColumnScore, EpochScore, ScoreMethod
+from dualprune.scores.score import SAMPLE_ID, ColumnScore, EpochScore, ScoreMethod
 
 # The prefix of what a ColumnScore reads from another method's scores.
 SCORE = "score:"
@@ -71,7 +71,7 @@ def statistics_read(methods: Mapping[str, ScoreMethod]) -> tuple[str, ...]:
 def columns_read(methods: Mapping[str, ScoreMethod]) -> tuple[str, ...]:
     """Return the columns of the run that scoring by these methods reads."""
     names = _union(*(method.reads for method in column_scores(methods).values()))
-    return tuple(name for name in names if not name.startswith(SCORE))
+    return tuple(name for name in names if not name.startswith(SCORE) and name != SAMPLE_ID)
 
 
 def measurements_read(config: Config) -> list[str]:

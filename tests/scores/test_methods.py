@@ -14,22 +14,22 @@ from dualprune.scores.score import Values, split
 
 PROB = np.random.default_rng(0).random((50, 12), dtype=np.float32)
 FILE = '''
-"""Spread of the loss over the epochs."""
+"""Extent of the loss over the epochs."""
 import numpy as np
 from dualprune.scores.score import SCORES, Accumulator, EpochScore
 
 
-def spread(loss):
+def extent(loss):
     """Return the range of each row."""
     return loss.max(axis=1) - loss.min(axis=1)
 
 
-@SCORES.register("spread")
-class Spread(EpochScore):
+@SCORES.register("extent")
+class Extent(EpochScore):
     """Range of the loss."""
     reads = ("loss",)
     def accumulator(self, num_samples): raise NotImplementedError
-    def score(self, dynamics): return spread(dynamics["loss"])
+    def score(self, dynamics): return extent(dynamics["loss"])
 '''
 
 
@@ -42,19 +42,19 @@ def test_a_name_is_the_function_also_after_a_scan() -> None:
 
 
 def test_a_method_in_a_new_file_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "spread.py").write_text(FILE)
+    (tmp_path / "extent.py").write_text(FILE)
     monkeypatch.setattr(dualprune.scores, "__path__", [*dualprune.scores.__path__, str(tmp_path)])
     monkeypatch.setattr(SCORES, "_items", dict(SCORES._items))
     monkeypatch.setattr(SCORES, "_scanned", False)
     try:
         expected = PROB.max(axis=1) - PROB.min(axis=1)
         for _ in range(2):
-            np.testing.assert_array_equal(dualprune.scores.spread(PROB), expected)
+            np.testing.assert_array_equal(dualprune.scores.extent(PROB), expected)
             SCORES.scan()
-        np.testing.assert_array_equal(SCORES["spread"]().score({"loss": PROB}), expected)
+        np.testing.assert_array_equal(SCORES["extent"]().score({"loss": PROB}), expected)
     finally:
-        sys.modules.pop("dualprune.scores.spread", None)
-        vars(dualprune.scores).pop("spread", None)
+        sys.modules.pop("dualprune.scores.extent", None)
+        vars(dualprune.scores).pop("extent", None)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         dualprune.scores.nothing  # noqa: B018 - the look-up is the test
 

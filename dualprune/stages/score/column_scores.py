@@ -22,7 +22,7 @@ from dualprune.dynamics.columns import ColumnStore
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB, mean_over_epochs
-from dualprune.scores.score import ColumnScore, Values, split
+from dualprune.scores.score import SAMPLE_ID, ColumnScore, Values, split
 from dualprune.stages.inputs import column_score_inputs
 from dualprune.stages.methods import columns_read, run_and_score, scores_read
 from dualprune.stages.score.columns import ColumnBlock, ColumnJob, column_blocks
@@ -171,7 +171,7 @@ def _score_whole(store: DynamicsStore, job: ColumnJob, max_bytes: int) -> Callab
 def _bytes_per_sample(store: DynamicsStore, job: ColumnJob) -> int:
     columns = ColumnStore(store.run)
     widths = [int(columns.record(name)["width"]) for name in columns_read({job.name: job.method})]
-    return 4 * sum(widths) + 8 * len(scores_read(job.method))
+    return 4 * sum(widths) + 8 * (len(scores_read(job.method)) + (SAMPLE_ID in job.method.reads))
 
 
 def _batches(store: DynamicsStore, job: ColumnJob, per_sample: int, max_bytes: int) -> list[Sequence[int] | None]:

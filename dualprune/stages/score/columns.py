@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from dualprune.core.hashing import id_bits
 from dualprune.core.records import check
 from dualprune.core.run import RunDirectory
 from dualprune.dynamics.blocks import Block, RowReader, read_blocks
@@ -18,7 +19,7 @@ from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import to_numpy
 from dualprune.errors import DataError
 from dualprune.scores.mean_prob import TARGET_PROB
-from dualprune.scores.score import ColumnScore, complete
+from dualprune.scores.score import SAMPLE_ID, ColumnScore, complete
 from dualprune.stages.methods import SCORE, columns_read, run_and_score, scores_read
 from dualprune.stages.score.files import read_scores
 
@@ -90,7 +91,8 @@ def column_blocks(store: DynamicsStore, bucket: int, job: ColumnJob) -> Iterator
                         "out"
                     )
                 usable &= ~lacking
-            yield ColumnBlock(block, {**measured, **scores}, usable)
+            ids = {SAMPLE_ID: id_bits(block.index[SAMPLE_ID])} if SAMPLE_ID in job.method.reads else {}
+            yield ColumnBlock(block, {**measured, **scores, **ids}, usable)
 
 
 def _dense_scores(store: DynamicsStore, name: str, bucket: int) -> np.ndarray:
