@@ -13,7 +13,7 @@ from tests.core.test_catalogue import Made
 
 @pytest.fixture(autouse=True)
 def wide(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.setenv("COLUMNS", "300")
     monkeypatch.setitem(SAMPLERS._items, "made", Made)
 
 
