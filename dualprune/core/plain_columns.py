@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pyarrow as pa
@@ -68,6 +69,11 @@ def is_bytes(kind: pa.DataType) -> bool:
         or pa.types.is_binary_view(kind)
         or pa.types.is_fixed_size_binary(kind)
     )
+
+
+def is_whole(text: str) -> bool:
+    """Return whether a text is a whole number as it is printed, below 10^18."""
+    return re.fullmatch("0|-?[1-9][0-9]{0,17}", text) is not None
 
 
 def decoded(array: pa.Array) -> pa.Array:

@@ -210,11 +210,16 @@ class Location:
 
     def files(self) -> list[str]:
         """Return the files in and below this folder, as paths inside it, sorted; nothing where there is no folder."""
+        return [name for name, size in self.tree().items() if size is not None]
+
+    def tree(self) -> dict[str, int | None]:
+        """Return the bytes of each file in and below this folder, and None for each folder, by the path inside it."""
         selector = pafs.FileSelector(self.path, recursive=True, allow_not_found=True)
         with self._errors("listed"):
             infos = self.filesystem.get_file_info(selector)
         base = self.path.rstrip("/") + "/"
-        return sorted(info.path.removeprefix(base) for info in infos if info.type != pafs.FileType.Directory)
+        sizes = {info.path.removeprefix(base): info.size if info.is_file else None for info in infos}
+        return {name: sizes[name] for name in sorted(sizes)}
 
     def read_bytes(self) -> bytes:
         """Return the file's content."""

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -23,6 +24,9 @@ SPLIT_WORDS = {
     "test": {"test", "testing", "eval", "evaluation"},
     "validation": {"validation", "valid", "val", "dev"},
 }
+# Names of files and folders that programs put there for themselves begin with one of these.
+HIDDEN = "_."
+MOST_IN_BRACES = 1_000_000
 MISSING_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 
 
@@ -75,14 +79,19 @@ def find_files(config: DataConfig, suffixes: Sequence[str]) -> tuple[list[DataFi
     return train, test
 
 
+def has_glob(path: str) -> bool:
+    """Return whether a path is a glob, not a name that holds such characters."""
+    return bool(_glob_base(path)[1])
+
+
 def base_places(paths: str | Collection[str] | None) -> list[Location]:
     """Return the files and folders of `data.path` or `data.test_path`; of a glob, the folder in which it begins."""
-    return [_glob_base(path)[0] for path in ([paths] if isinstance(paths, str) else paths or [])]
+    return [_glob_base(path)[0] for path in paths_of(paths)]
 
 
 def reading_place(paths: str | Collection[str] | None, place: Location) -> Location | None:
     """Return by which of these paths a file at `place`, or below it, would be read as data; None where by none."""
-    for path in [paths] if isinstance(paths, str) else paths or []:
+    for path in paths_of(paths):
         base, pattern = _glob_base(path)
         below = place.path_inside(base)
         if below is not None and _reaches(below.split("/") if below else [], pattern):
@@ -90,9 +99,32 @@ def reading_place(paths: str | Collection[str] | None, place: Location) -> Locat
     return None
 
 
+def paths_of(paths: str | Collection[str] | None) -> list[str]:
+    """Return the paths of `data.path` or `data.test_path`, with braces such as `{000..099}` and `{a,b}` written out."""
+    return [one for path in ([paths] if isinstance(paths, str) else paths or []) for one in _without_braces(path)]
+
+
+def _without_braces(path: str) -> Iterator[str]:
+    base, mark, options = path.partition("?") if "://" in path else (path, "", "")
+    braces = re.search(r"\{(?:(\d+)\.\.(\d+)|([^{}]*,[^{}]*))\}", base)
+    # A name on disk may hold such characters itself.
+    if not braces or ("://" not in path and Location.of(path).exists()):
+        yield path
+        return
+    first, last, names = braces.groups()
+    width = len(first or "") if (first or "").startswith("0") else 1
+    if names is None and not 0 <= int(last) - int(first) < MOST_IN_BRACES:
+        raise DataError(f"{path}: {braces[0]} must name 1 to {MOST_IN_BRACES} files; write the lower number first")
+    parts = names.split(",") if names is not None else [f"{n:0{width}d}" for n in range(int(first), int(last) + 1)]
+    for part in parts:
+        yield from _without_braces(f"{base[: braces.start()]}{part}{base[braces.end() :]}{mark}{options}")
+
+
 def _named(paths: str | Collection[str] | None, key: str, layout: str, suffixes: Sequence[str]) -> list[DataFile]:
-    listed = [paths] if isinstance(paths, str) else list(paths or [])
-    files = [file for path in listed for file in _expanded(path, key, layout, suffixes)]
+    # Braces may stand for thousands of addresses, each of which is looked up.
+    with ThreadPoolExecutor(16) as pool:
+        found = pool.map(lambda path: list(_expanded(path, key, layout, suffixes)), paths_of(paths))
+        files = [file for part in found for file in part]
     seen: set[Location] = set()
     for file in files:
         if file.place in seen:
@@ -109,43 +141,59 @@ def _expanded(path: str, key: str, layout: str, suffixes: Sequence[str]) -> Iter
         yield DataFile(base, base.name)
         return
     flat = layout == "flat" and not pattern
-    below = {child.name: child for child in base.children()} if flat else _files_below(base)
+    below = [child.name for child in base.children()] if flat else _files_below(base)
     names = [name for name in below if name.lower().endswith(tuple(suffixes)) and _matches(name, pattern)]
     if not names:
         what = f"no file matches {path}" if pattern else f"the folder {base} holds no {suffixes[0]} file"
         raise DataError(f"{key}: {what}")
     if not pattern and len(names) < len(below):
-        first = next(name for name in below if name not in names)
-        logger.info("%s: %d other files are not read, such as %s", key, len(below) - len(names), below[first])
+        chosen = set(names)
+        first = next(name for name in below if name not in chosen)
+        logger.info("%s: %d other files are not read, such as %s", key, len(below) - len(names), base / first)
     for name in names:
-        yield DataFile(below[name], name) if pattern else DataFile(below[name], name, True, *_split_of(name))
+        yield DataFile(base / name, name) if pattern else DataFile(base / name, name, True, *_split_of(name))
 
 
-def _files_below(folder: Location) -> dict[str, Location]:
-    """Return the files in a folder and its subfolders by relative path, in the order of folders and names.
+def _files_below(folder: Location) -> list[str]:
+    return [name for name, size in tree_below(folder).items() if size is not None]
 
-    Names that begin with `_` or a dot are left out with all below them: programs put their own files there.
+
+def tree_below(folder: Location, hidden: str = HIDDEN) -> dict[str, int | None]:
+    """Return the bytes of each file below a folder, None for each subfolder, by path, in the order of the paths' parts.
+
+    Names that begin with one of the characters in `hidden` are left out with all below them.
     """
-    names = _local_files(Path(folder.address)) if folder.is_local else folder.files()
-    paths = sorted(name.split("/") for name in names)
-    return {"/".join(path): folder / "/".join(path) for path in paths if not any(part[:1] in "_." for part in path)}
+    found = _local_tree(Path(folder.address), hidden) if folder.is_local else folder.tree().items()
+    parts = sorted((name.split("/"), size) for name, size in found)
+    return {"/".join(path): size for path, size in parts if not any(part[:1] in hidden for part in path)}
 
 
-def _local_files(folder: Path, relative: str = "", above: frozenset[str] = frozenset()) -> Iterator[str]:
-    """Yield the relative paths of files; links are followed, and one that leads back up is a StorageError."""
+def _local_tree(
+    folder: Path, hidden: str, relative: str = "", above: frozenset[str] = frozenset()
+) -> Iterator[tuple[str, int | None]]:
+    """Yield relative paths with bytes; links are followed, and one that leads back up is a StorageError."""
     real = os.path.realpath(folder)
     if real in above:
         raise StorageError(f"{folder} is a link to a folder above it; remove the link, or name the files")
     try:
         with os.scandir(folder) as found:
-            entries = [(entry.name, entry.is_dir()) for entry in found if entry.name[0] not in "_."]
+            entries = [(entry.name, None if entry.is_dir() else _bytes_of(entry)) for entry in found]
     except OSError as error:
         raise StorageError(f"{folder} cannot be listed: {error.strerror}") from error
-    for name, is_folder in entries:
-        if is_folder:
-            yield from _local_files(folder / name, f"{relative}{name}/", above | {real})
-        else:
-            yield f"{relative}{name}"
+    for name, size in entries:
+        if name[0] in hidden:
+            continue
+        yield f"{relative}{name}", size
+        if size is None:
+            yield from _local_tree(folder / name, hidden, f"{relative}{name}/", above | {real})
+
+
+def _bytes_of(entry: os.DirEntry[str]) -> int:
+    try:
+        return entry.stat().st_size
+    except FileNotFoundError:
+        # A link to nothing. Whoever opens it will say so.
+        return 0
 
 
 def _glob_base(path: str) -> tuple[Location, list[str]]:

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dualprune.core.parquet import opened
+from dualprune.core.plain_columns import is_whole
 from dualprune.core.storage import Location
 from dualprune.core.tables import conform, is_lossless, unified
 from dualprune.data.files import DataFile
@@ -121,11 +122,7 @@ def _partition_types(files: Sequence[DataFile]) -> dict[str, pa.DataType]:
     for file in files:
         for name, value in file.partition.items():
             values.setdefault(name, []).extend([] if value is None else [value])
-    return {name: pa.int64() if found and all(map(_is_whole, found)) else pa.string() for name, found in values.items()}
-
-
-def _is_whole(text: str) -> bool:
-    return text.lstrip("-").isdecimal() and len(text) < 19 and str(int(text)) == text
+    return {name: pa.int64() if found and all(map(is_whole, found)) else pa.string() for name, found in values.items()}
 
 
 def _with_partition(schema: pa.Schema, file: DataFile, kinds: dict[str, pa.DataType]) -> pa.Schema:
