@@ -31,10 +31,10 @@ class DataConfig(Section):
 
     source: str = Field("digits", description="Name of a registered source (`dualprune methods` lists them).")
     path: Paths | None = Field(
-        None, description="parquet: file, folder, address or glob of the training set, or a list of them."
+        None, description="File, folder, address or glob of the training set, or a list of them, as the source takes it."
     )
     test_path: Paths | None = Field(
-        None, description="parquet: file, folder, address or glob of the test set, or a list of them."
+        None, description="File, folder, address or glob of the test set, or a list of them, as the source takes it."
     )
     layout: Literal["splits", "flat"] = Field(
         "splits",
@@ -44,7 +44,7 @@ class DataConfig(Section):
     test_fraction: Annotated[float, Field(gt=0.0, lt=1.0)] | None = Field(
         None,
         description="Share split off for testing, by class, where there is no test set; null: 0.2 of the digits, "
-        "none of a Parquet set.",
+        "none of others.",
     )
     image_size: Annotated[int, Field(gt=0, le=16_384)] | None = Field(
         None, description="Resize the shorter side to this many pixels and crop the centre; null: images are alike."

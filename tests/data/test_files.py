@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from dualprune.core.plain_columns import is_whole
 from dualprune.core.sections import DataConfig
 from dualprune.core.storage import Location
-from dualprune.data.files import DataFile, base_places, find_files
+from dualprune.data.files import DataFile, base_places, find_files, paths_of, reading_place
 from dualprune.errors import DataError, StorageError
 
 
@@ -131,3 +132,35 @@ def test_files_of_an_object_store(s3: str) -> None:
     assert found(s3) == (["data/train-0.parquet"], ["data/test-0.parquet"])
     base, _, options = s3.partition("?")
     assert found(f"{base}/*/tr*.parquet?{options}") == (["data/train-0.parquet"], [])
+
+
+@pytest.mark.parametrize(
+    ("path", "paths"),
+    [
+        ("s3://b/x-{08..11}.tar?region=x", [f"s3://b/x-{n}.tar?region=x" for n in ("08", "09", "10", "11")]),
+        ("s3://b/{train,more}/{0..1}.tar", [f"s3://b/{n}.tar" for n in ("train/0", "train/1", "more/0", "more/1")]),
+        ("/no/{8..10}", ["/no/8", "/no/9", "/no/10"]),
+        ("/no/{a}/{}/{1...3}", ["/no/{a}/{}/{1...3}"]),
+    ],
+)
+def test_braces(path: str, paths: list[str]) -> None:
+    assert paths_of(path) == paths
+    assert base_places([path, "/other"]) == [*map(Location.of, paths), Location.of("/other")]
+
+
+def test_braces_in_names_and_ranges_that_are_none(tmp_path: Path) -> None:
+    root = lay_out(tmp_path, "a{1,2}.parquet", "b1.parquet", "b2.parquet")
+    assert found(f"{root}/a{{1,2}}.parquet") == (["a{1,2}.parquet"], [])
+    assert found(f"{root}/b{{1,2}}.parquet") == (["b1.parquet", "b2.parquet"], [])
+    assert reading_place(f"{root}/b{{1,2}}.parquet", Location.of(f"{root}/b2.parquet"))
+    for wrong in ("{3..1}", "{0..99999999}"):
+        with pytest.raises(DataError, match=r"must name 1 to 1000000 files; write the lower number first"):
+            found(f"{root}/b{wrong}.parquet")
+    with pytest.raises(DataError, match=r"data\.path: there is no file or folder .*/b3\.parquet"):
+        found(f"{root}/b{{1..3}}.parquet")
+
+
+def test_a_folder_is_no_number_because_its_name_begins_with_signs(tmp_path: Path) -> None:
+    assert DataFile(Location.of(tmp_path), "x=--3/a.parquet").partition == {"x": "--3"}
+    assert not is_whole("--3")
+    assert [is_whole(text) for text in ("0", "-7", "12", "007", "-0", "+1", "1.0", "٣", "")] == [True] * 3 + [False] * 6
