@@ -31,7 +31,8 @@ class DataConfig(Section):
 
     source: str = Field("digits", description="Name of a registered source (`dualprune methods` lists them).")
     path: Paths | None = Field(
-        None, description="File, folder, address or glob of the training set, or a list of them, as the source takes it."
+        None,
+        description="File, folder, address or glob of the training set, or a list of them, as the source takes it.",
     )
     test_path: Paths | None = Field(
         None, description="File, folder, address or glob of the test set, or a list of them, as the source takes it."

@@ -173,9 +173,12 @@ def whole_or_text(texts: Sequence[str | None]) -> pa.Array:
 def read_images(places: Iterable[tuple[Location, Any]]) -> Iterator[bytes | UndecodableError]:
     """Yield the content of image files, given with the ids of their samples, several of which are read at a time."""
     rest = iter(places)
-    with ThreadPoolExecutor(16) as pool:
-        while part := list(islice(rest, 32)):
-            yield from pool.map(_read_image, part)
+    while part := list(islice(rest, 32)):
+        # Nothing is yielded while threads are running: a generator that is given up would wait for them wherever the
+        # garbage collector meets it, which may be inside a lock.
+        with ThreadPoolExecutor(16) as pool:
+            found = list(pool.map(_read_image, part))
+        yield from found
 
 
 def _read_image(place_and_id: tuple[Location, Any]) -> bytes | UndecodableError:
