@@ -19,6 +19,7 @@ from dualprune.data.facts import DataFacts
 from dualprune.data.pixels import data_facts, decode_shard
 from dualprune.data.resident import ResidentSplit
 from dualprune.data.source import Source, open_source
+from dualprune.dynamics.index import SampleIndex
 from dualprune.errors import DataError
 from dualprune.stages.recorded_source import recorded_source
 from tests.data.images import encoded, landscape, noise, with_orientation
@@ -114,11 +115,18 @@ def test_a_set_of_images_that_are_all_refused_says_why(tmp_path: Path) -> None:
 
 
 def recorded(place: Path, config: Config, settings: dict[str, object]) -> RunDirectory:
-    """Return a run whose index was begun with these settings beside the usual ones."""
+    """Return a run whose index was made with these settings beside the usual ones."""
     run = RunDirectory(place)
     source = open_source(config.data)
-    with run.stage("index", {"data": config.identity("data"), "source": source.fingerprint(), **settings}):
-        pass
+    with run.stage("index", {"data": config.identity("data"), "source": source.fingerprint(), **settings}) as stage:
+        SampleIndex.build(
+            run.index,
+            source.sample_batches(),
+            num_samples=source.num_samples,
+            num_buckets=1,
+            classes=source.classes,
+            fingerprint=stage.fingerprint,
+        )
     return run
 
 
