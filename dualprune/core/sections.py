@@ -6,7 +6,7 @@ Ratios are pruning ratios: the share that is removed. Epochs count from 0. Times
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_validator
 
@@ -17,6 +17,7 @@ from dualprune.core.section import Section
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 Paths = str | Annotated[list[str], Field(min_length=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+KeptList = Literal["ids", "indices", "mask", "uids"]
 # Names become folders: no separators, and nothing that leads out.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$", max_length=200)]
 
@@ -267,10 +268,23 @@ class ExportConfig(Section):
     """How the kept set is written."""
 
     baseline = BASELINES["export"]
+    of_run = frozenset({"lists"})
 
     path: str | None = Field(None, description="Folder or address to write to; null: inside the run directory.")
+    lists: list[KeptList] = Field(
+        ["ids", "indices", "mask"],
+        description="Lists of the kept samples: `ids` (kept_ids.txt), `indices` (kept_indices.npy, the positions), "
+        "`mask` (kept_mask.npy) and `uids` (kept_uids.npy, as DataComp has them, of ids that are 32 hexadecimal "
+        "digits or UUIDs). A run keeps its own unless this is set.",
+    )
     removed: bool = Field(False, description="Also write the ids of the removed samples.")
     max_rows_per_file: PositiveInt = Field(1_000_000, description="Rows per file of the exported Parquet set.")
+
+    @field_validator("lists")
+    @classmethod
+    def _in_order(cls, value: list[KeptList]) -> list[KeptList]:
+        # The same lists in another order are the same export.
+        return [one for one in get_args(KeptList) if one in value]
 
 
 class EvaluateConfig(Section):

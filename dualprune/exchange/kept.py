@@ -5,9 +5,10 @@ selections/<name>/kept.parquet/bucket=00003.parquet   see `dualprune.stages.sele
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from dualprune.core import parquet
@@ -61,19 +62,38 @@ def read_kept(run: RunDirectory, name: str, columns: Sequence[str]) -> pa.Table:
         RunError: there is no finished selection of this name.
         DataError: a file is missing, damaged or another run's, or the rows are not as many as were kept.
     """
+    return pa.concat_tables(kept_buckets(run, name, columns))
+
+
+def kept_buckets(run: RunDirectory, name: str, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield columns of the kept samples of each bucket, in position order; errors as for `read_kept`."""
     num_kept = require_selection(run, name)["summary"]["num_kept"]
-    return read_draw(run, kept_place(run, name), columns, num_kept)
+    return _buckets(run, kept_place(run, name), columns, num_kept)
 
 
 def read_draw(run: RunDirectory, kept: Location, columns: Sequence[str], num_kept: int) -> pa.Table:
     """Return columns of all samples of a draw in the folder `kept`, in position order; errors as for `read_kept`."""
-    if kept.is_file():
-        # An older version wrote a single file.
-        table = kept.read_table(columns, AGAIN)
-    else:
-        index = SampleIndex.load(run.index)
-        buckets = range(index.num_buckets)
-        table = pa.concat_tables(read_kept_bucket(index, kept, bucket, columns) for bucket in buckets)
-    if table.num_rows != num_kept:
-        raise DataError(f"{kept} holds {table.num_rows} samples, but {num_kept} were kept; {AGAIN}")
-    return table
+    return pa.concat_tables(_buckets(run, kept, columns, num_kept))
+
+
+def _buckets(run: RunDirectory, kept: Location, columns: Sequence[str], num_kept: int) -> Iterator[pa.Table]:
+    index = SampleIndex.load(run.index)
+    found = 0
+    for table in _single_file(index, kept, columns) if kept.is_file() else _files(index, kept, columns):
+        found += table.num_rows
+        yield table
+    if found != num_kept:
+        raise DataError(f"{kept} holds {found} samples, but {num_kept} were kept; {AGAIN}")
+
+
+def _files(index: SampleIndex, kept: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+    return (read_kept_bucket(index, kept, bucket, columns) for bucket in range(index.num_buckets))
+
+
+def _single_file(index: SampleIndex, kept: Location, columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Yield the rows of each bucket of the single file that an older version wrote."""
+    table = kept.read_table([*columns, *({"position"} - set(columns))], AGAIN)
+    positions = np.asarray(table["position"])
+    for bucket in range(index.num_buckets):
+        first, last = np.searchsorted(positions, index.bucket_range(bucket))
+        yield table.select(columns).slice(first, last - first)

@@ -1,6 +1,7 @@
 """The export stage: writes kept sets in the forms that training code reads.
 
-exports/<name>/mask.npy         bool [N] by position
+exports/<name>/kept_*           lists of the kept samples, see `dualprune.exchange.kept_lists`
+exports/<name>/kept.json        which selection of which run this is
 exports/<name>/data/*.parquet   the kept rows with all of their columns, where the source is a table
 exports/<name>/removed.parquet  sample_id, position of the removed samples, on request
 exports/<name>/_made_by.json    the mark by which a later export knows that it may replace the folder
@@ -8,7 +9,6 @@ exports/<name>/_made_by.json    the mark by which a later export knows that it m
 
 from __future__ import annotations
 
-import io
 import re
 from functools import partial
 from typing import Any
@@ -27,13 +27,15 @@ from dualprune.core.storage import Location
 from dualprune.data.source import Shard, Source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.exchange.kept import read_kept
+from dualprune.exchange.kept_lists import FACTS, write_lists
 from dualprune.stages.inputs import selection_inputs
 from dualprune.stages.recorded_source import recorded_source
 from dualprune.stages.select.names import selection_names
 
 INCLUSION = "inclusion"
-DATA = "data"
-WRITTEN = re.compile(r"mask\.npy|removed\.parquet|data/part-\d{5}\.parquet")
+DATA, REMOVED = "data", "removed.parquet"
+# The files of older versions, too.
+WRITTEN = re.compile(r"mask\.npy|kept_[a-z]+\.(txt|npy)|kept\.json|removed\.parquet|data/part-\d{5}\.parquet")
 
 
 def export_place(run: RunDirectory, config: Config, name: str) -> Location:
@@ -60,31 +62,34 @@ def _export(run: RunDirectory, config: Config, name: str, source: Source) -> tup
     check_own(target, "exports" if in_run else "export.path", WRITTEN, in_run=in_run)
     with replaced(target, {"export": name, "run": str(run)}) as place:
         num_kept, written = _write(run, config, name, source, place)
-    data = target / DATA
-    outputs = [Output.of(run.root, data / file, stream) for file, stream in written]
-    others = [*(["removed.parquet"] if config.export.removed else []), "mask.npy", MARK]
-    outputs += [Output.of(run.root, target / file) for file in others]
-    return {"kept": num_kept, "files": len(written)}, outputs
+    outputs = [Output.of(run.root, target / file, stream) for file, stream in written]
+    outputs += [Output.of(run.root, target / file) for file in (FACTS, MARK)]
+    return {"kept": num_kept, "files": sum(file.startswith(f"{DATA}/") for file, _ in written)}, outputs
 
 
 def _write(
     run: RunDirectory, config: Config, name: str, source: Source, place: Location
 ) -> tuple[int, list[tuple[str, WrittenFile]]]:
-    """Write an export's files; return how many samples it keeps, and the names and digests of the files with rows."""
-    index = SampleIndex.load(run.index)
+    """Write an export's files; return how many samples it keeps, and the names and digests of its files."""
+    written = list(write_lists(run, name, config.export.lists, place))
     table = read_kept(run, name, ["position", "inclusion"])
     kept = np.asarray(table["position"])
-    mask = np.zeros(index.num_samples, dtype=bool)
-    mask[kept] = True
-    buffer = io.BytesIO()
-    np.save(buffer, mask)
-    (place / "mask.npy").write_bytes(buffer.getvalue())
     if config.export.removed:
-        removed = np.flatnonzero(~mask)
-        ids = index.read()["sample_id"].take(pa.array(removed))
-        (place / "removed.parquet").write_table(pa.table({"sample_id": ids, "position": removed}))
-    files = _export_rows(config, source, kept, np.asarray(table["inclusion"]), place / DATA)
-    return len(kept), files
+        written.append((REMOVED, _write_removed(SampleIndex.load(run.index), kept, place / REMOVED)))
+    rows = _export_rows(config, source, kept, np.asarray(table["inclusion"]), place / DATA)
+    return len(kept), [*written, *((f"{DATA}/{file}", stream) for file, stream in rows)]
+
+
+def _write_removed(index: SampleIndex, kept: np.ndarray, place: Location) -> WrittenFile:
+    """Write sample_id and position of the samples that are not kept, bucket by bucket."""
+    with place.table_writer() as writer:
+        for bucket in range(index.num_buckets):
+            start, stop = index.bucket_range(bucket)
+            first, last = np.searchsorted(kept, [start, stop])
+            removed = np.setdiff1d(np.arange(start, stop), kept[first:last], assume_unique=True)
+            ids = index.read_bucket(bucket)["sample_id"].take(pa.array(removed - start))
+            writer.write(pa.table({"sample_id": ids, "position": removed}))
+    return writer.stream.written
 
 
 def _export_rows(

@@ -221,7 +221,7 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "export",
-            about="Write the kept set: Parquet, mask.",
+            about="Write the kept set: lists of it, and its rows.",
             entry="dualprune.stages.export:run_export",
             after=("select",),
             keys=_selection_keys("export"),

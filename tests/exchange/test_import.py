@@ -72,7 +72,7 @@ def test_arrays_are_scored_selected_and_exported_without_data(tmp_path: Path, ra
     kept = (run.selection("beta-0.5") / "kept.parquet").read_table()
     assert kept.num_rows == 20
     assert set(kept["sample_id"].to_pylist()) < set(NAMES.tolist())
-    assert np.load(f"{run.export('beta-0.5')}/mask.npy").sum() == 20
+    assert np.load(f"{run.export('beta-0.5')}/kept_mask.npy").sum() == 20
     for stage in ("record", "evaluate"):
         with pytest.raises(RunError, match=r"'imported' has no images.*use a run with a source of its own"):
             run_stages(run, run.load_config(["select.ratio=0.5"]), [stage])

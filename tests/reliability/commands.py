@@ -110,7 +110,7 @@ def _exported(run: Path) -> Any:
     return {
         name: (
             _tables(run / "exports" / name / "data"),
-            _mask(run / "exports" / name / "mask.npy"),
+            _mask(run / "exports" / name / "kept_mask.npy"),
             _tables(run / "exports" / name),
         )
         for name in SELECTIONS

@@ -100,7 +100,7 @@ def warned(caplog: pytest.LogCaptureFixture) -> list[str]:
         ("score.dual", run_score, "scores/method=dual/_commit.json"),
         (f"select.{NAME}", run_select, f"{KEPT}/bucket=00000.parquet"),
         (f"select.{NAME}", run_select, f"selections/{NAME}/selection.json"),
-        (f"export.{NAME}", run_export, f"{MASK}/mask.npy"),
+        (f"export.{NAME}", run_export, f"{MASK}/kept_mask.npy"),
     ],
 )
 def test_a_damaged_result_is_made_again(
@@ -191,7 +191,7 @@ def test_a_copy_that_has_other_times_is_whole(run: RunDirectory, caplog: pytest.
 
 def test_status_shows_what_is_missing(run: RunDirectory) -> None:
     place(run, SCORES).unlink()
-    cut(place(run, f"{MASK}/mask.npy"))
+    cut(place(run, f"{MASK}/kept_mask.npy"))
     states = {row["stage"]: row["state"] for row in stage_states(run)}
     assert (states["score.dual"], states[f"select.{NAME}"], states[f"export.{NAME}"]) == ("damaged", "done", "damaged")
     place(run, "dynamics/epoch=0003/bucket=00000.parquet").unlink()
@@ -201,9 +201,9 @@ def test_status_shows_what_is_missing(run: RunDirectory) -> None:
 def test_a_manifest_without_outputs_counts_as_before(run: RunDirectory, caplog: pytest.LogCaptureFixture) -> None:
     for file in (run.root / "manifests").children():
         file.write_json({key: value for key, value in file.read_record().items() if key != "outputs"})
-    place(run, f"{MASK}/mask.npy").unlink()
+    place(run, f"{MASK}/kept_mask.npy").unlink()
     run_export(run, settings(run))
-    assert not place(run, f"{MASK}/mask.npy").exists()
+    assert not place(run, f"{MASK}/kept_mask.npy").exists()
     assert not check_run(run)
     place(run, f"{KEPT}/bucket=00000.parquet").unlink()
     with pytest.raises(DataError, match=r"bucket=00000.parquet is missing; select again"):

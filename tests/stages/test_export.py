@@ -233,7 +233,7 @@ def test_rows_of_shards_that_differ_are_exported_as_one_table(
         stage.summary = {"epochs": 5}
     run_stages(run, at(found, tmp_path / "out"), ["score", "select", "export"])
     kept = pq.read_table(tmp_path / "out" / "beta-0.5" / "data")
-    mask = np.load(tmp_path / "out" / "beta-0.5" / "mask.npy")
+    mask = np.load(tmp_path / "out" / "beta-0.5" / "kept_mask.npy")
     assert kept.schema.names[:4] == ["sample_id", "image", "label", "note"]
     assert kept["sample_id"].equals(table()["sample_id"].filter(pa.array(mask)))
     assert kept["label"].to_pylist() == (np.arange(NUM) % 3)[mask].tolist()

@@ -57,7 +57,7 @@ def test_a_parquet_set_is_pruned_and_only_what_changed_is_done_again(
     exported = pq.read_table(f"{run.export('beta-0.5')}/data")
     assert exported.column_names == ["sample_id", "image", "label", "inclusion"]
     assert exported["sample_id"].to_pylist() == kept["sample_id"].to_pylist()
-    mask = np.load(f"{run.export('beta-0.5')}/mask.npy")
+    mask = np.load(f"{run.export('beta-0.5')}/kept_mask.npy")
     assert np.flatnonzero(mask).tolist() == kept["position"].to_pylist()
     removed = (run.export("beta-0.5") / "removed.parquet").read_table()
     assert removed.num_rows == 30
