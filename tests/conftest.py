@@ -58,7 +58,10 @@ MakeDynamics = Callable[..., RunDirectory]
 
 @pytest.fixture
 def make_dynamics(tmp_path: Path) -> MakeDynamics:
-    """Return a function that fills a run directory with given dynamics [N, T], as recording would."""
+    """Return a function that fills a run directory with given dynamics [N, T], as recording would.
+
+    Further statistics are passed by name.
+    """
 
     def make(
         target_prob: np.ndarray,
@@ -68,6 +71,7 @@ def make_dynamics(tmp_path: Path) -> MakeDynamics:
         num_buckets: int = 2,
         num_classes: int = 3,
         place: str | None = None,
+        **others: np.ndarray,
     ) -> RunDirectory:
         run = RunDirectory(place or tmp_path / "run")
         num_samples, num_epochs = target_prob.shape
@@ -81,12 +85,13 @@ def make_dynamics(tmp_path: Path) -> MakeDynamics:
             classes=[str(c) for c in range(num_classes)],
             fingerprint="made-up",
         )
-        writer = DynamicsWriter(run.dynamics, index, ("target_prob",), "made-up")
+        writer = DynamicsWriter(run.dynamics, index, ("target_prob", *others), "made-up")
         for epoch in range(num_epochs):
             files = []
             for bucket in range(index.num_buckets):
                 start, stop = index.bucket_range(bucket)
-                values = target_prob[start:stop, epoch][None].astype(np.float32)
+                every = [array[start:stop, epoch] for array in (target_prob, *others.values())]
+                values = np.stack(every).astype(np.float32)
                 files.append(writer.write_bucket(epoch, bucket, np.arange(start, stop), values))
             writer.commit(epoch, files)
         return run

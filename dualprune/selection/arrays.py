@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def beta(
         seed: of the draw.
         stream: 2, noise of each sampler's own; 1, noise of the seed that all samplers share, as earlier versions drew.
         sample_ids: int64 or string [n], from which the randomness follows; None: positions.
-        constants: `exponent`, `concentration`, `scale` and `anchor_size`, the sampler's options.
+        constants: `exponent`, `concentration`, `scale`, `anchor_size` and `weight`, the sampler's options.
     """
     return _one(
         "beta", {"c_d": c_d, **constants}, DrawRules((ratio,), seed, stream=stream), score, mean_prob, sample_ids
@@ -53,13 +53,20 @@ def beta(
 
 
 def top_k(
-    score: ArrayLike, *, ratio: float, seed: int = 0, stream: int = 2, sample_ids: Any = None, **options: Any
+    score: ArrayLike,
+    *,
+    ratio: float,
+    seed: int = 0,
+    stream: int = 2,
+    sample_ids: Any = None,
+    labels: ArrayLike | None = None,
+    **options: Any,
 ) -> Positions:
     """Keep the highest scores [n], ties by the hash of (seed, id), and return their positions, int64 [k], ascending.
 
-    `options` are `order` ("hardest", "easiest") and `skip`.
+    `options` are `order` ("hardest", "easiest"), `skip`, and `floor`, which needs `labels` [n].
     """
-    return _one("top_k", options, DrawRules((ratio,), seed, stream=stream), score, None, sample_ids)
+    return _one("top_k", options, DrawRules((ratio,), seed, stream=stream), score, None, sample_ids, labels=labels)
 
 
 def random(
@@ -74,13 +81,38 @@ def random(
 
 
 def ccs(
-    score: ArrayLike, *, ratio: float, seed: int = 0, stream: int = 2, sample_ids: Any = None, **options: Any
+    score: ArrayLike,
+    *,
+    ratio: float,
+    aum: ArrayLike | None = None,
+    seed: int = 0,
+    stream: int = 2,
+    sample_ids: Any = None,
+    **options: Any,
 ) -> Positions:
     """Keep samples by coverage-centric selection (arXiv 2210.15809), and return their positions, int64 [k], ascending.
 
-    `options` are `strata`, `drop` and `drop_by`, which must be "score" here where anything is dropped.
+    `options` are `strata`, `drop` and `drop_by`. Where anything is dropped by "aum", that is the score `aum` [n], which
+    is high for hard samples.
     """
-    return _one("ccs", options, DrawRules((ratio,), seed, stream=stream), score, None, sample_ids)
+    more = {} if aum is None else {"aum": aum}
+    return _one("ccs", options, DrawRules((ratio,), seed, stream=stream), score, None, sample_ids, columns=more)
+
+
+def flexrand(
+    score: ArrayLike,
+    labels: ArrayLike,
+    *,
+    ratio: float,
+    split: float = 0.5,
+    seed: int = 0,
+    sample_ids: Any = None,
+) -> Positions:
+    """Keep samples of the easy and the hard pool of each class (arXiv 2402.05356); positions int64 [k], ascending.
+
+    `score` is low for easy samples, and `split` the share of each class that is the easy pool.
+    """
+    return _one("flexrand", {"split": split}, DrawRules((ratio,), seed), score, None, sample_ids, labels=labels)
 
 
 def stratified(
@@ -94,7 +126,7 @@ def stratified(
     drop_hardest: float = 0.0,
 ) -> Positions:
     """Keep what `ccs` keeps with `drop_by="score"` and the share `drop_hardest` dropped: its older name."""
-    options = {"strata": strata, "drop": drop_hardest, "drop_by": "score"}
+    options: dict[str, Any] = {"strata": strata, "drop": drop_hardest, "drop_by": "score"}
     return ccs(score, ratio=ratio, seed=seed, stream=stream, sample_ids=sample_ids, **options)
 
 
@@ -123,16 +155,23 @@ def draw(
     *,
     labels: ArrayLike | None = None,
     sample_ids: Any = None,
+    more: Mapping[str, ArrayLike] | None = None,
 ) -> list[Positions]:
-    """Return for each ratio the positions that a sampler keeps, int64 [k], ascending; arguments as for `select`."""
+    """Return for each ratio the positions that a sampler keeps, int64 [k], ascending; arguments as for `select`.
+
+    `more` are further columns [n] that the sampler reads, by name.
+    """
     names: tuple[str, ...] = ("",)
     columns = _columns(score, mean_prob, sample_ids)
-    check_reads(sampler, [] if mean_prob is None else ["mean_prob"])
-    if rules.balance.active:
+    for name, values in (more or {}).items():
+        columns[name] = _numbers(values, name, len(columns["score"]))
+        if np.isnan(columns[name]).any():
+            raise DataError(f"{int(np.isnan(columns[name]).sum())} samples have {name} = NaN; drop them")
+    check_reads(sampler, [*([] if mean_prob is None else ["mean_prob"]), *(more or ())])
+    if rules.balance.active or sampler.needs_groups:
         if labels is None:
-            raise DataError(
-                "select.balance sets quotas of groups, but no labels were passed; pass labels, or unset select.balance"
-            )
+            who = "select.balance sets quotas of groups" if rules.balance.active else f"{sampler.name} looks at classes"
+            raise DataError(f"{who}, but no labels were passed; pass labels, or change the select section")
         groups = _plain(labels, "labels")
         _check_length("labels", len(groups), len(columns["score"]))
         values, columns["group"] = np.unique(np.asarray(groups), return_inverse=True)
@@ -162,11 +201,13 @@ def _one(
     score: ArrayLike,
     mean_prob: ArrayLike | None,
     sample_ids: Any,
+    labels: ArrayLike | None = None,
+    columns: Mapping[str, ArrayLike] | None = None,
 ) -> Positions:
     for ratio in rules.ratios:
         check_ratio(ratio)
     sampler = make("sampler", name, options, f"select.options.{name}")
-    return draw(sampler, rules, score, mean_prob, sample_ids=sample_ids)[0]
+    return draw(sampler, rules, score, mean_prob, labels=labels, sample_ids=sample_ids, more=columns)[0]
 
 
 def _columns(score: ArrayLike, mean_prob: ArrayLike | None, sample_ids: Any) -> dict[str, Any]:

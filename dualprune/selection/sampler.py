@@ -36,12 +36,35 @@ class Cut:
     count: Ints
 
 
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """The different scores of some samples, ascending, and the rank of each as a share, (rank - 1/2) / n in (0, 1).
+
+    Equal scores have their mean rank.
+    """
+
+    scores: Floats
+    shares: Floats
+
+    @classmethod
+    def of_all(cls, scores: Floats) -> Ranking:
+        """Return the ranking of samples from their scores, float64 [n], in any order."""
+        values, counts = np.unique(scores, return_counts=True)
+        return cls(values, (np.cumsum(counts) - 0.5 * counts) / len(scores))
+
+    def of(self, scores: Floats) -> Floats:
+        """Return the shares float64 [m] of scores that are among those ranked; 0 for -inf, which never is."""
+        places = np.minimum(np.searchsorted(self.scores, scores), len(self.scores) - 1)
+        return np.where(np.isneginf(scores), 0.0, self.shares[places])
+
+
 @dataclass(frozen=True)
 class Summary:
     """The facts about the candidates before a draw: their number, their range of scores, and the hardest ones.
 
     `top_mean_prob` is the mean_prob of the `num_top` samples with the highest scores, in that order with ties by id.
-    `beyond(i)` is the summary of the candidates outside cut i; it takes a pass over the scores.
+    `beyond(i)` is the summary of the candidates outside cut i; it takes a pass over the scores. `ranking()` takes one,
+    too, and holds all different scores in memory.
     """
 
     num_samples: int
@@ -49,6 +72,7 @@ class Summary:
     highest: float = 1.0
     top_mean_prob: tuple[float, ...] = ()
     beyond: Callable[[int], Summary] | None = None
+    ranking: Callable[[], Ranking] | None = None
 
 
 class Draw(ABC):
@@ -112,6 +136,8 @@ class Sampler(Plugin, ABC):
 
     # Without a ratio, every sample that has a cell is kept.
     has_ratio: ClassVar[bool] = True
+    # Whether each group keeps its share, by its size, also where no balance is set.
+    keeps_shares: ClassVar[bool] = False
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -123,12 +149,18 @@ class Sampler(Plugin, ABC):
         """The number of highest-scored samples whose mean_prob the summary must hold."""
         return 0
 
-    def cuts(self, ratio: float, sizes: Ints) -> tuple[Cut, ...]:
-        """Return the cuts to find before the draw; `sizes` int64 [G] count the candidates of each group of a balance.
+    @property
+    def needs_groups(self) -> bool:
+        """Whether its cuts are those of groups, also where no balance is set: then the groups are the classes."""
+        return self.keeps_shares
 
-        They are found among all candidates, including those that `nested` excludes.
+    def cuts(self, ratio: float, sizes: Ints, kept: int) -> tuple[Cut, ...]:
+        """Return the cuts to find before the draw, of which `kept` samples are kept (all, without a ratio).
+
+        `sizes` int64 [G] count the candidates of each group, G = 1 where there are no groups. The cuts are found among
+        all candidates, including those that `nested` excludes.
         """
-        del ratio, sizes
+        del ratio, sizes, kept
         return ()
 
     @abstractmethod

@@ -21,11 +21,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dualprune.core.hashing import hash_ids
+from dualprune.core.plugins import make
 from dualprune.core.sections import BalanceConfig, SelectConfig, StableConfig
 from dualprune.selection.engine.drawing import draw_all
 from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.rows import Rows
-from dualprune.selection.sampler import SAMPLERS, Sampler
+from dualprune.selection.sampler import Sampler
 
 # Not a seed that a draw would use: the compared samples must not depend on which are kept.
 SUBSAMPLE_SEED = 0x5AB5_A3B1
@@ -58,9 +59,11 @@ def subsample(sample_ids: Any, num_samples: int, max_samples: int) -> NDArray[np
 def measured_select(config: SelectConfig) -> SelectConfig:
     """Return the selection that is followed: the sampler and ratios of `config`, without its constraints.
 
-    The highest scores stand in for a sampler that has no ratio or ignores scores.
+    The highest scores stand in for a sampler that has no ratio, ignores scores, or reads other scores beside.
     """
-    method = config.method if SAMPLERS[config.method].has_ratio and config.method != "random" else "top_k"
+    sampler = make("sampler", config.method, config.options.get(config.method, {}), f"select.options.{config.method}")
+    follows = sampler.has_ratio and config.method != "random" and {*sampler.reads} <= {"mean_prob"}
+    method = config.method if follows else "top_k"
     free = {"balance": BalanceConfig(), "always_keep": None, "never_keep": None, "deduplicate": False, "nested": False}
     return config.model_copy(update={"name": None, "method": method, **free})
 

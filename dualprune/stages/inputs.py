@@ -53,12 +53,12 @@ def column_score_inputs(run: RunDirectory, name: str, method: ColumnScore) -> li
     return inputs
 
 
-def select_inputs(run: RunDirectory, score: str) -> list[str]:
-    """Return the fingerprint of the scores to select by; a RunError where they are missing.
+def select_inputs(run: RunDirectory, score: str, others: Sequence[str] = ()) -> list[str]:
+    """Return the fingerprints of the scores to select by, and others that the sampler reads; a RunError names a lack.
 
     The select stage adds the fingerprints of its id files, which `status` does not read.
     """
-    return [run.require(f"score.{score}", "score")["fingerprint"]]
+    return [run.require(f"score.{name}", "score")["fingerprint"] for name in (score, *others)]
 
 
 def selection_inputs(run: RunDirectory, names: Sequence[str]) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from dualprune.core.config import Config
-from dualprune.core.plugins import make_score
+from dualprune.core.plugins import make_sampler, make_score
 from dualprune.core.run import RunDirectory
 from dualprune.errors import ConfigError
 from dualprune.scores.mean_prob import TARGET_PROB
-from dualprune.scores.score import SAMPLE_ID, ColumnScore, EpochScore, ScoreMethod
+from dualprune.scores.score import SAMPLE_ID, SCORES, ColumnScore, EpochScore, ScoreMethod
 
 # The prefix of what a ColumnScore reads from another method's scores.
 SCORE = "score:"
@@ -20,7 +20,8 @@ OTHER_RUN = "@"
 def score_methods(config: Config) -> dict[str, ScoreMethod]:
     """Return the score methods to compute by name, each after those whose scores it reads.
 
-    They are those of `score.methods`, the one of `select.score`, and those that these read.
+    They are those of `score.methods`, the one of `select.score`, those that the sampler reads beside it, and those that
+    these read.
     """
     methods: dict[str, ScoreMethod] = {}
 
@@ -37,9 +38,14 @@ def score_methods(config: Config) -> dict[str, ScoreMethod]:
                 add(read, (*path, name))
         methods[name] = method
 
-    for name in [*config.score.methods, config.select_score]:
+    for name in [*config.score.methods, config.select_score, *other_scores(config)]:
         add(name, ())
     return methods
+
+
+def other_scores(config: Config) -> tuple[str, ...]:
+    """Return the score methods whose scores the sampler reads beside those that it selects by."""
+    return tuple(name for name in make_sampler(config).reads if name in SCORES)
 
 
 def scores_read(method: ScoreMethod) -> list[str]:

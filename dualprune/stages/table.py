@@ -166,7 +166,7 @@ def _measure_keys(config: Config) -> list[str]:
 def _select_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
     from dualprune.stages.inputs import select_inputs
 
-    return select_inputs(run, manifest["settings"]["score"])
+    return select_inputs(run, manifest["settings"]["score"], manifest["settings"].get("reads", ()))
 
 
 def _export_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:

@@ -57,10 +57,11 @@ def drawn(
 @pytest.mark.parametrize("mean", [0.0, 0.5, 1.0])
 def test_where_all_scores_are_equal_everyone_has_the_same_chance(method: str, value: float, mean: float) -> None:
     score, means = np.full(80, value), np.full(80, mean)
-    outcome, chance, kept = drawn(score, mean=means, method=method, ratio=0.5)
+    options = {"beta": {"weight": "rank"}} if method == "beta" and value < 0.0 else {}
+    outcome, chance, kept = drawn(score, mean=means, method=method, ratio=0.5, options=options)
     assert outcome.by_chance
     assert kept.sum() == 40
-    if method == "beta" and value > 0.0:
+    if method == "beta" and value != 0.0:
         # By the threshold of the draw, an estimate.
         assert np.ptp(chance) == 0.0
         assert chance[0] == pytest.approx(0.5, abs=0.2)
@@ -94,13 +95,13 @@ def test_equal_scores_with_a_quota_have_the_share_of_their_group(method: str) ->
 
 
 def test_fewer_weights_than_samples_to_keep() -> None:
-    score = np.array([0.3, 0.2, 0.0, 0.0, 0.0, 0.0, -1.0, -1.0, -1.0, -2.0])
+    score = np.array([0.3, 0.2, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, -np.inf])
     mean = np.full(10, 0.5)
     for ratio, expected in {
         0.8: [1, 1, 0, 0, 0, 0, 0, 0, 0, 0],
-        0.7: [1, 1, 0.25, 0.25, 0.25, 0.25, 0, 0, 0, 0],
-        0.4: [1, 1, 1, 1, 1, 1, 0, 0, 0, 0],
-        0.2: [1, 1, 1, 1, 1, 1, 2 / 3, 2 / 3, 2 / 3, 0],
+        0.7: [1, 1, *[1 / 7] * 7, 0],
+        0.4: [1, 1, *[4 / 7] * 7, 0],
+        0.2: [1, 1, *[6 / 7] * 7, 0],
     }.items():
         _, chance, kept = drawn(score, mean=mean, method="beta", ratio=ratio)
         assert chance.tolist() == expected
@@ -133,7 +134,8 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("few values", {"method": "top_k", "ratio": [0.3, 0.5, 0.75], "nested": True}),
     ("few values", {"method": "top_k", "options": {"top_k": {"skip": 0.2}}}),
     ("few values", {"method": "ccs", "options": {"ccs": {"strata": 3, "drop": 0.2, "drop_by": "score"}}}),
-    ("negative", {"method": "beta"}),
+    ("negative", {"method": "beta", "options": {"beta": {"weight": "rank"}}}),
+    ("few values", {"method": "flexrand", "options": {"flexrand": {"split": 0.3}}}),
     ("few weights", {"method": "beta", "balance": {"quota": "equal"}, "always": (1, 7)}),
 ]
 

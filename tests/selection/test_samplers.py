@@ -22,6 +22,7 @@ from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.engine.survey import Each
 from dualprune.selection.rows import Rows
 from dualprune.selection.sampler import Draw, Sampler, Summary
+from dualprune.selection.samplers.flexrand import pool_budgets
 
 RNG = np.random.default_rng(11)
 SCORE, MEAN = RNG.gamma(2.0, 0.05, 1000), RNG.random(1000)
@@ -278,3 +279,137 @@ def test_ccs_by_aum_names_what_is_missing() -> None:
         selection.ccs(SCORE, ratio=0.5, drop=0.1)
     dropped = selection.ccs(SCORE, ratio=0.5, drop=0.1, drop_by="score")
     assert dropped.tolist() == selection.stratified(SCORE, ratio=0.5, drop_hardest=0.1).tolist()
+
+
+@pytest.mark.parametrize("drop", [0.3, 0.05, 0.29])
+def test_ccs_drops_the_hardest_by_aum_as_published(drop: float) -> None:
+    aum = RNG.normal(size=1000)
+    kept = selection.ccs(SCORE, ratio=0.5, aum=aum, drop=drop)
+    # int(β · N), in decimals.
+    rest = np.argsort(-aum)[round(1000 * drop) :]
+    assert set(kept.tolist()) <= set(rest.tolist())
+    assert len(kept) == 500
+    nine = selection.ccs(SCORE[:9], ratio=0.0, aum=aum[:9], drop=0.0)
+    assert len(nine) == 9
+    # int(0.3 · 9) = 2, where a rounded share would be 3.
+    assert len(selection.ccs(SCORE[:9], ratio=2 / 9, aum=aum[:9], drop=0.3)) == 7
+    with pytest.raises(DataError, match=r"1 samples have aum = NaN"):
+        selection.ccs(SCORE[:3], ratio=0.5, aum=[0.0, np.nan, 1.0], drop=0.3)
+
+
+@pytest.mark.parametrize("score", [-SCORE, SCORE - SCORE.max(), np.full(1000, -0.5)])
+def test_ccs_of_keys_below_zero_loses_no_sample(score: NDArray[np.float64]) -> None:
+    # The authors' upper edge, max · 1.0001, leaves out the best sample, or all of them where the keys are constant.
+    chosen = sum(np.bincount(selection.ccs(score, ratio=0.2, seed=seed), minlength=1000) for seed in range(40))
+    assert chosen.min() > 0
+
+
+def pools_by_plain_rules(size: int, kept: int, split: float) -> tuple[int, int]:
+    """Return how many of the easy pool and of the others FlexRand keeps of a class, by the published rounding."""
+    share = kept / size
+    if split <= 0.5:
+        easy = min(split, share / 2)
+        hard = share - easy
+    else:
+        hard = min(1 - split, share / 2)
+        easy = share - hard
+    return round(size * easy), round(size * hard)
+
+
+@pytest.mark.parametrize("split", [0.05, 0.3, 0.5, 0.55, 0.95])
+@pytest.mark.parametrize("ratio", [0.1, 0.5, 0.7, 0.9])
+def test_flexrand_draws_from_both_pools_of_each_class(split: float, ratio: float) -> None:
+    kept = selection.flexrand(SCORE, LABEL, ratio=ratio, split=split)
+    assert len(kept) == selection.num_kept(1000, ratio)
+    same_share = kept_per_class(
+        make_config({"select": {"method": "top_k", "ratio": ratio, "balance": {"quota": "proportional"}}}).select
+    )
+    assert np.bincount(LABEL[kept], minlength=5).tolist() == same_share
+    for label in range(5):
+        rows = np.flatnonzero(label == LABEL)
+        pool = rows[np.argsort(SCORE[rows])[: round(split * len(rows))]]
+        easy, hard = pools_by_plain_rules(len(rows), same_share[label], split)
+        found = int(np.isin(pool, kept).sum())
+        # The larger pool makes up for rounding.
+        if len(pool) >= len(rows) - len(pool):
+            assert same_share[label] - found == min(hard, len(rows) - len(pool))
+        else:
+            assert found == min(easy, len(pool))
+
+
+def test_flexrand_by_hand() -> None:
+    # Of 10, a share of 0.3 at a split of 0.5: 2 and 2 by the authors' rounding, 3 here.
+    assert pools_by_plain_rules(10, 3, 0.5) == (2, 2)
+    assert pool_budgets(5, 5, 3, 0.5).tolist() == [1, 2]
+    score, label = np.arange(20.0), np.repeat([0, 1], 10)
+    kept = selection.flexrand(score, label, ratio=0.7)
+    assert [int(np.isin(kept, pool).sum()) for pool in np.split(np.arange(20), 4)] == [1, 2, 1, 2]
+    # Every sample of a pool has the same chance.
+    chosen = sum(np.bincount(selection.flexrand(score, label, ratio=0.7, seed=s), minlength=20) for s in range(300))
+    for pool in np.split(chosen, 4):
+        assert scipy.stats.chisquare(pool).pvalue > 0.001
+    for easy in range(12):
+        for hard in range(12 - easy):
+            for k in range(easy + hard + 1):
+                for split in (0.05, 0.5, 0.6, 0.95):
+                    budgets = pool_budgets(easy, hard, k, split)
+                    assert budgets.sum() == k
+                    assert (budgets >= 0).all()
+                    assert (budgets <= [easy, hard]).all()
+    with pytest.raises(DataError, match=r"flexrand looks at classes, but no labels were passed"):
+        selection.select(make_config({"select": {"method": "flexrand"}}).select, SCORE)
+
+
+def test_flexrand_keeps_the_quotas_of_a_balance() -> None:
+    equal = {"method": "flexrand", "ratio": 0.9, "balance": {"quota": "equal", "short": "redistribute"}}
+    counts = kept_per_class(make_config({"select": equal}).select)
+    assert counts == kept_per_class(make_config({"select": {**equal, "method": "top_k"}}).select)
+    assert len(set(counts[:3])) <= 2
+    # A single class has no groups to tell apart.
+    assert len(selection.flexrand(SCORE, np.zeros(1000, int), ratio=0.9)) == 100
+
+
+def test_a_floor_of_top_k_by_hand() -> None:
+    score, label = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.1, 0.05, 0.02]), np.array([0] * 5 + [1] * 3)
+    assert selection.top_k(score, ratio=0.5, floor=0.5, labels=label).tolist() == [0, 1, 2, 5]
+    assert selection.top_k(score, ratio=0.5, labels=label).tolist() == [0, 1, 2, 3]
+    assert selection.top_k(score, ratio=0.5, floor=1.0, labels=label).tolist() == [0, 1, 5, 6]
+    assert selection.top_k(score, ratio=0.5, floor=0.5, order="easiest", labels=label).tolist() == [4, 5, 6, 7]
+    # A class that is smaller than its share is kept whole.
+    assert selection.top_k(score, ratio=0.0, floor=1.0, labels=label).tolist() == list(range(8))
+    with pytest.raises(DataError, match=r"top_k looks at classes, but no labels were passed"):
+        selection.top_k(score, ratio=0.5, floor=0.5)
+    with pytest.raises(ConfigError, match=r"skip, floor: both are set"):
+        selection.top_k(score, ratio=0.5, floor=0.5, skip=0.1, labels=label)
+
+
+@pytest.mark.parametrize("floor", [0.2, 0.5, 0.9])
+def test_a_floor_of_top_k_by_plain_rules(floor: float) -> None:
+    kept = selection.top_k(SCORE, ratio=0.7, floor=floor, labels=LABEL)
+    first = [
+        np.flatnonzero(c == LABEL)[np.argsort(-SCORE[c == LABEL])][: int(floor * 300 / 5 + 1e-9)] for c in range(5)
+    ]
+    sure = np.concatenate(first)
+    rest = np.setdiff1d(np.argsort(-SCORE), sure)
+    more = rest[np.argsort(-SCORE[rest])][: 300 - len(sure)]
+    assert kept.tolist() == sorted([*sure, *more])
+
+
+def test_beta_weights_by_ranks_where_scores_can_be_negative() -> None:
+    signed = SCORE - np.median(SCORE)
+    with pytest.raises(ConfigError, match=r"the lowest is -0.0\d+; set select.options.beta.weight: rank"):
+        selection.beta(signed, MEAN, ratio=0.7)
+    kept = selection.beta(signed, MEAN, ratio=0.7, weight="rank")
+    shares = (scipy.stats.rankdata(signed) - 0.5) / 1000
+    assert kept.tolist() == selection.beta(shares, MEAN, ratio=0.7).tolist()
+    # Ties have one rank; ranks do not change with the scale, or with samples that are never kept.
+    coarse = signed.round(1)
+    shares = (scipy.stats.rankdata(coarse) - 0.5) / 1000
+    found = selection.beta(coarse, MEAN, ratio=0.7, weight="rank")
+    assert found.tolist() == selection.beta(7 * coarse, MEAN, ratio=0.7, weight="rank").tolist()
+    assert found.tolist() == selection.beta(shares, MEAN, ratio=0.7).tolist()
+    never = np.where(np.arange(1000) % 3 == 0, -np.inf, signed)
+    found = selection.beta(never, MEAN, ratio=0.7, weight="rank")
+    ranks = np.full(1000, -np.inf)
+    ranks[np.isfinite(never)] = (scipy.stats.rankdata(never[np.isfinite(never)]) - 0.5) / np.isfinite(never).sum()
+    assert found.tolist() == selection.beta(ranks, MEAN, ratio=0.7).tolist()

@@ -31,7 +31,7 @@ def kept_by(method: str, seed: int, **select: object) -> NDArray[np.bool_]:
         {"select": {"method": method, "ratio": list(RATIOS), "seed": seed, "options": options} | select}
     )
     kept = np.zeros((len(RATIOS), NUM), dtype=bool)
-    drawn = selection.select(config.select, SCORE, MEAN)
+    drawn = selection.select(config.select, SCORE, MEAN, labels=np.arange(NUM) % 3)
     for mask, positions in zip(kept, drawn * (1 if len(drawn) > 1 else len(RATIOS)), strict=True):
         mask[positions] = True
     return kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import ROUND_DOWN, ROUND_HALF_UP, Decimal
 from numbers import Real
 from typing import Any
 
@@ -15,6 +15,16 @@ def num_kept(num_samples: int, ratio: float) -> int:
     # Digits after the twelfth decimal are noise of arithmetic, as in 3 * 0.05.
     share = Decimal(1) - Decimal(f"{ratio:.12f}")
     return int((share * num_samples).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def num_left_out(num_samples: int, share: float) -> int:
+    """Return the number of samples that `num_kept` leaves out."""
+    return num_samples - num_kept(num_samples, share)
+
+
+def share_of(number: int, share: float) -> int:
+    """Return share · number, rounded down in exact decimal arithmetic."""
+    return int((Decimal(f"{share:.12f}") * number).quantize(Decimal(1), rounding=ROUND_DOWN))
 
 
 def some_kept(num_samples: int, ratio: float) -> int:

@@ -18,10 +18,10 @@ from dualprune.selection.engine.ranks import TOP_BIT, ranks
 from dualprune.selection.engine.rules import Constraints, DrawRules
 from dualprune.selection.engine.search import kth_highest
 from dualprune.selection.engine.spec import Cutoff, DrawSpec, no_positions
-from dualprune.selection.engine.survey import Each, Survey, survey
+from dualprune.selection.engine.survey import Each, Survey, all_scores, survey
 from dualprune.selection.engine.ties import count_ties
 from dualprune.selection.rows import Rows
-from dualprune.selection.sampler import ColumnDraw, Ints, Sampler, Summary
+from dualprune.selection.sampler import ColumnDraw, Ints, Ranking, Sampler, Summary
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ class _Drawing:
     def __init__(self, each: Each, sampler: Sampler, rules: DrawRules, constraints: Constraints) -> None:
         self._each, self._sampler, self._rules = each, sampler, rules
         self._balance, self._groups = rules.balance, constraints.groups
+        if sampler.keeps_shares and self._balance.quota == "none":
+            self._balance = self._balance.model_copy(update={"quota": "proportional"})
         if self._balance.active and not sampler.has_ratio:
             raise ConfigError(
                 f"select.balance: {sampler.name} keeps all within its limits, so groups have no quota; use another "
@@ -63,10 +65,16 @@ class _Drawing:
         num_groups = len(self._groups) if self._balance.active else 1
         salt = rules.salt(sampler.name)
         self._base = DrawSpec(ColumnDraw(), salt, num_groups, constraints.forced, constraints.excluded)
-        self._seen = survey(each, self._base, sampler.num_top, sampler.reads)
+        cuts_groups = sampler.needs_groups and num_groups < len(self._groups)
+        reads = [*sampler.reads, *(["group"] if cuts_groups else [])]
+        self._seen = survey(each, self._base, sampler.num_top, reads)
         if self._seen.lowest == -np.inf:
             self._base = replace(self._base, has_unranked=True)
-            self._seen = survey(each, self._base, sampler.num_top, sampler.reads)
+            self._seen = survey(each, self._base, sampler.num_top, reads)
+        self._group_sizes = self._seen.available
+        if cuts_groups:
+            self._group_sizes = survey(each, replace(self._base, num_groups=len(self._groups))).available
+        self._ranking: Ranking | None = None
         self._cutoffs: dict[Any, Cutoff] = {}
         # Surveys by a draw's own cells; ratios with equal cells share one.
         self._surveys: list[tuple[DrawSpec, Survey]] = []
@@ -103,9 +111,10 @@ class _Drawing:
 
     def _spec(self, ratio: float, within: tuple[Cutoff, ...]) -> DrawSpec:
         """Find the sampler's cuts among all candidates, and return its draw with all constraints."""
-        seen = self._seen
+        seen, sizes = self._seen, self._group_sizes
+        kept = some_kept(seen.num_samples, ratio) if self._sampler.has_ratio else int(sizes.sum())
         cuts = []
-        for place, cut in enumerate(self._sampler.cuts(ratio, seen.available)):
+        for place, cut in enumerate(self._sampler.cuts(ratio, sizes, kept)):
             key = (cut.column, cut.end, tuple(cut.count.tolist()))
             if key not in self._cutoffs:
                 # Samples that are always kept count here like the others, where the column ranks them. With the noise
@@ -117,7 +126,7 @@ class _Drawing:
                     num_groups=len(cut.count),
                     forced=no_positions(),
                 )
-                of = survey(self._each, spec).available if len(self._base.forced) else seen.available
+                of = survey(self._each, spec).available if len(self._base.forced) else sizes
                 of = of if len(of) == len(cut.count) else np.array([of.sum()])
                 [self._cutoffs[key]] = self._search([spec], [np.minimum(cut.count, of)], [of])
             cuts.append(self._cutoffs[key])
@@ -127,8 +136,14 @@ class _Drawing:
             return Summary(int(others.available.sum()), others.lowest, others.highest)
 
         top = tuple(mean for _, _, mean in seen.hardest[: self._sampler.num_top])
-        summary = Summary(int(seen.available.sum()), seen.lowest, seen.highest, top, beyond)
+        summary = Summary(int(seen.available.sum()), seen.lowest, seen.highest, top, beyond, self._rank_all)
         return replace(self._base, draw=self._sampler.draw(ratio, summary), cuts=tuple(cuts), within=within)
+
+    def _rank_all(self) -> Ranking:
+        """Return the ranking of the candidates' scores, the same for all ratios."""
+        if self._ranking is None:
+            self._ranking = Ranking.of_all(all_scores(self._each, self._base))
+        return self._ranking
 
     def _sizes(self, spec: DrawSpec) -> Survey:
         """Return a survey of the samples that take part in a draw."""

@@ -12,7 +12,7 @@ import numpy as np
 from dualprune.selection.engine.sketch import Sketch
 from dualprune.selection.engine.spec import DrawSpec
 from dualprune.selection.rows import Rows
-from dualprune.selection.sampler import Ints
+from dualprune.selection.sampler import Floats, Ints
 
 # `each(function)` yields function(rows of the bucket, block by block) for every bucket.
 Each = Callable[[Callable[[Iterable[Rows]], Any]], Iterator[Any]]
@@ -99,6 +99,18 @@ def _survey(spec: DrawSpec, num_hardest: int, reads: Sequence[str], blocks: Iter
     for rows in blocks:
         seen.look(spec, rows)
     return seen
+
+
+def all_scores(each: Each, spec: DrawSpec) -> Floats:
+    """Return the scores of all samples that take part in a draw, float64 [n]; they are held in memory."""
+    return np.concatenate(list(each(partial(_scores, spec))))
+
+
+def _scores(spec: DrawSpec, blocks: Iterable[Rows]) -> Floats:
+    parts = [np.zeros(0)]
+    for rows in blocks:
+        parts.append(rows.score if spec.is_of_all else rows.score[spec.cells(rows)[0] >= 0])
+    return np.concatenate(parts)
 
 
 def hardest(rows: Rows, size: int, floor: float = -np.inf) -> list[Hard]:

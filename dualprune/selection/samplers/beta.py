@@ -19,9 +19,11 @@ import numpy as np
 from pydantic import Field, PositiveFloat, PositiveInt
 
 from dualprune.core.compiled import compiled
+from dualprune.core.registry import Difference
 from dualprune.core.section import Section
+from dualprune.errors import ConfigError
 from dualprune.selection.rows import Rows
-from dualprune.selection.sampler import SAMPLERS, Draw, Floats, Sampler, Summary
+from dualprune.selection.sampler import SAMPLERS, Draw, Floats, Ranking, Sampler, Summary
 
 SMALLEST = 1e-6
 # Larger parameters are mistakes; the density stays in range below.
@@ -41,24 +43,40 @@ class BetaDraw(Draw):
     a: float
     b: float
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    ranking: Ranking | None = None
+
+    def _weights(self, rows: Rows) -> Floats:
+        """Return the scores, or their ranks as shares."""
+        ranking = self.ranking
+        return rows.score if ranking is None else rows.once(("ranked", id(ranking)), lambda: ranking.of(rows.score))
 
     def order(self, rows: Rows) -> Floats:
-        """Return log(BetaPDF(mean_prob; a, b) · score), float64 [n]; -inf where the score is not positive."""
+        """Return log(BetaPDF(mean_prob; a, b) · weight), float64 [n]; -inf where the weight is not positive."""
         log_mean = rows.once(("log mean",), lambda: np.log(_inside(rows.mean_prob)))
         log_rest = rows.once(("log rest",), lambda: np.log1p(-_inside(rows.mean_prob)))
-        log_score = rows.once(("log score",), lambda: _log(rows.score))
+        log_score = rows.once(("log weight", id(self.ranking)), lambda: _log(self._weights(rows)))
         result: Floats = _log_weight(self.a, self.b, _log_beta(self.a, self.b), log_mean, log_rest, log_score)
         return result
 
     def bound(self, rows: Rows, floor: float) -> Floats:
-        """Return the score times the density's highest value near mean_prob, over exp(floor)."""
-        bound: Floats = _bound(rows.mean_prob, rows.score, _highest_densities(self.a, self.b, floor))
+        """Return the weight times the density's highest value near mean_prob, over exp(floor)."""
+        bound: Floats = _bound(rows.mean_prob, self._weights(rows), _highest_densities(self.a, self.b, floor))
         return bound
 
 
 @SAMPLERS.register("beta")
 class Beta(Sampler):
     """A draw by BetaPDF(mean_prob; a, b) · score, which moves to easier samples as the ratio grows."""
+
+    source = "DUAL, arXiv 2502.06905; behaapyy/dual-pruning@4ab525d"
+    cost = "a further pass over the scores"
+    differences = (
+        Difference("the authors' code sums a + b to 16, earlier versions to 15", "concentration: 15"),
+        Difference(
+            "the authors cut the number kept, and keep one fewer at ratios 0.8 and 0.9",
+            "not reproduced: the number kept is exact",
+        ),
+    )
 
     class Options(Section):
         """Options of Beta sampling."""
@@ -69,6 +87,7 @@ class Beta(Sampler):
             "concentration": 16.0,
             "scale": 15.0,
             "anchor_size": 10,
+            "weight": "score",
         }
 
         c_d: PositiveFloat = Field(4.0, le=MOST, description="The data set's constant in the exponent of the ratio.")
@@ -76,6 +95,11 @@ class Beta(Sampler):
         concentration: PositiveFloat = Field(16.0, le=MOST, description="The sum a + b.")
         scale: PositiveFloat = Field(15.0, le=MOST, description="The factor of b.")
         anchor_size: PositiveInt = Field(10, description="The anchor is the mean of this many highest-scored samples.")
+        weight: Literal["score", "rank"] = Field(
+            "score",
+            description="What the density is multiplied by: the score, or its rank, (rank - 1/2) / n, for scores that "
+            "can be negative; ranks take 16 bytes of memory per sample.",
+        )
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -90,9 +114,16 @@ class Beta(Sampler):
     def draw(self, ratio: float, summary: Summary) -> BetaDraw:
         """Return the draw for a ratio; its parameters are the options, the anchor, a and b."""
         options = self.options
+        if options.weight == "score" and summary.lowest < 0.0:
+            raise ConfigError(
+                f"select.options.beta.weight: score: the draw weights samples by their scores, but the lowest is "
+                f"{summary.lowest:g}; set select.options.beta.weight: rank, or use a sampler without weights, such as "
+                "top_k"
+            )
+        ranking = summary.ranking() if options.weight == "rank" and summary.ranking is not None else None
         anchor = float(np.mean(summary.top_mean_prob))
         a, b = beta_parameters(anchor, ratio, options.c_d, options.exponent, options.concentration, options.scale)
-        return BetaDraw(a, b, {**options.model_dump(), "anchor": anchor, "a": a, "b": b})
+        return BetaDraw(a, b, {**options.model_dump(), "anchor": anchor, "a": a, "b": b}, ranking)
 
 
 def beta_parameters(

@@ -23,19 +23,24 @@ from dualprune.dynamics.layout import bucket_name
 from dualprune.dynamics.metadata import check_facts
 from dualprune.errors import DataError
 from dualprune.selection.rows import BLOCK_ROWS, Rows
-from dualprune.stages.score.files import AGAIN
+from dualprune.stages.score.files import AGAIN, read_scores
 from dualprune.stages.select.groups import Groups
 
 
 @dataclass(frozen=True)
 class Scores:
-    """One score method's samples of a run, in buckets, with the groups of quotas."""
+    """One score method's samples of a run, in buckets, with the groups of quotas.
+
+    `others` are further score methods whose scores are columns by their names; `bucket_rows` as in the index.
+    """
 
     run: str
     method: str
     num_buckets: int
     scaling: ScalingConfig | None = None
     groups: Groups | None = field(default=None)
+    others: tuple[str, ...] = ()
+    bucket_rows: int = 0
 
     def each(self, function: Callable[[Iterable[Rows]], Any]) -> Iterator[Any]:
         """Yield function(blocks) of each bucket, in their order."""
@@ -52,6 +57,7 @@ class Bucket:
     def __init__(self, scores: Scores, number: int, file: pq.ParquetFile, place: Location) -> None:
         self.number = number
         self._scores, self._file, self._place = scores, file, place
+        self._dense: dict[str, NDArray[np.float64]] = {}
 
     def column(self, name: str) -> Any:
         """Return a whole column: numpy, or Arrow where it holds strings."""
@@ -79,6 +85,8 @@ class Bucket:
 
     def _column_of(self, group: _RowGroup, name: str) -> Any:
         groups = self._scores.groups
+        if name in self._scores.others:
+            return self._other(name, group.column("position"))
         if name != "group":
             return group.column(name)
         assert groups is not None, "draws with groups come with groups"
@@ -86,6 +94,21 @@ class Bucket:
             return group.column("label")
         assert groups.index is not None
         return self._groups[group.column("position") - self.number * groups.index.bucket_rows]
+
+    def _other(self, name: str, positions: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Return the scores of another method at some positions; a DataError where a sample has none."""
+        start = self.number * self._scores.bucket_rows
+        if name not in self._dense:
+            found = read_scores(RunDirectory(self._scores.run), name, self.number, ["position", "score"])
+            self._dense[name] = np.full(self._scores.bucket_rows, np.nan)
+            self._dense[name][found["position"].to_numpy() - start] = found["score"].to_numpy()
+        values: NDArray[np.float64] = self._dense[name][positions - start]
+        if np.isnan(values).any():
+            raise DataError(
+                f"{int(np.isnan(values).sum())} samples of bucket {self.number} have a score of {self._scores.method}, "
+                f"but none of {name}, which the sampler reads; score both again with force=True"
+            )
+        return values
 
     @cached_property
     def _groups(self) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from dualprune.errors import RunError
 from dualprune.selection.engine.drawing import draw_all
 from dualprune.selection.engine.rules import DrawRules
 from dualprune.stages.inputs import select_inputs
+from dualprune.stages.methods import other_scores
 from dualprune.stages.select.stage import prepare, read_id_files, write_kept
 
 
@@ -27,6 +28,7 @@ def drawn_config(run: RunDirectory, config: Config, name: str) -> Config:
     """
     settings = _plain(run.require(f"select.{name}", "select")["settings"])
     ratios = [*settings.pop("within", []), settings.pop("ratio")]
+    settings.pop("reads", None)
     values = with_baseline(SelectConfig, {**settings, "ratio": ratios if len(ratios) > 1 else ratios[0]})
     method = values["method"]
     # Every option is set: none may follow the preset or the defaults of today.
@@ -46,7 +48,8 @@ def redraw(run: RunDirectory, config: Config, name: str, number: int, place: Loc
     config = drawn_config(run, config, name)
     index = SampleIndex.load(run.index)
     ids = read_id_files(config, index)
-    inputs = [*select_inputs(run, config.select_score), *(fingerprint(values.to_pylist()) for values in ids.values())]
+    scored = select_inputs(run, config.select_score, other_scores(config))
+    inputs = [*scored, *(fingerprint(values.to_pylist()) for values in ids.values())]
     if inputs != run.require(f"select.{name}", "select")["inputs"]:
         raise RunError(
             f"{run}: the scores or the id files of the selection {name!r} have changed since it was drawn, so it "

@@ -52,10 +52,10 @@ class Groups:
         return np.asarray(codes).astype(np.int64)
 
 
-def find_groups(run: RunDirectory, config: Config, index: SampleIndex) -> Groups | None:
-    """Return the groups of `select.balance`; None where it sets nothing."""
+def find_groups(run: RunDirectory, config: Config, index: SampleIndex, *, are_needed: bool = False) -> Groups | None:
+    """Return the groups of `select.balance`; None where it sets nothing and they are not needed."""
     balance = config.select.balance
-    if not balance.active:
+    if not (balance.active or are_needed):
         return None
     if balance.by == "label":
         return Groups(tuple(index.classes))

@@ -16,9 +16,10 @@ from dualprune.dynamics.index import SampleIndex
 from dualprune.exchange.kept import kept_place, read_kept_bucket, require_selection
 from dualprune.selection.engine.drawing import draw_all
 from dualprune.selection.engine.rules import Constraints, DrawRules
-from dualprune.selection.engine.spec import Cutoff, among
+from dualprune.selection.engine.spec import Cutoff, DrawSpec, among
+from dualprune.selection.engine.survey import all_scores
 from dualprune.selection.rows import Rows
-from dualprune.selection.sampler import SAMPLERS, Draw
+from dualprune.selection.sampler import SAMPLERS, Draw, Ranking
 from dualprune.selection.samplers.beta import BetaDraw
 from dualprune.stages.select.bucketed import Bucket
 from dualprune.stages.select.drawn import drawn_config
@@ -54,6 +55,9 @@ def inspect(run: RunDirectory, config: Config, name: str) -> dict[str, Any]:
     ]
     parameters = facts["parameters"]
     draw = BetaDraw(parameters["a"], parameters["b"]) if facts["method"] == "beta" else None
+    if draw is not None and parameters.get("weight") == "rank":
+        candidates = DrawSpec(draw, np.uint64(0), excluded=constraints.excluded, has_unranked=True)
+        draw = replace(draw, ranking=Ranking.of_all(all_scores(scores.each, candidates)))
     kept = partial(_kept_positions, index, kept_place(run, name))
     totals = sum(scores.each_bucket(partial(_of_bucket, kept, edges, others, draw, excluded)))
     quartiles, overlaps, (weight, square) = totals[:QUARTILES], totals[QUARTILES:-2], totals[-2:]

@@ -35,6 +35,7 @@ from dualprune.selection.engine.screen import possibly_kept
 from dualprune.selection.engine.spec import no_positions
 from dualprune.selection.rows import Rows
 from dualprune.stages.inputs import select_inputs
+from dualprune.stages.methods import other_scores
 from dualprune.stages.select.bucketed import Bucket, Scores
 from dualprune.stages.select.duplicates import find_duplicates
 from dualprune.stages.select.groups import find_groups
@@ -52,9 +53,10 @@ READABLE = ["mean_prob"]
 def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> None:
     """Draw every ratio of the configuration, all in the same passes over the scores."""
     select, score = config.select, config.select_score
-    scored = select_inputs(run, score)
     sampler = make_sampler(config)
-    check_reads(sampler, READABLE)
+    others = other_scores(config)
+    check_reads(sampler, [*READABLE, *others])
+    scored = select_inputs(run, score, others)
     ratios = select.ratios if sampler.has_ratio else select.ratios[:1]
     index = SampleIndex.load(run.index)
     ids = read_id_files(config, index)
@@ -63,6 +65,8 @@ def run_select(run: RunDirectory, config: Config, *, force: bool = False) -> Non
         pending: dict[float, tuple[str, Stage]] = {}
         for name, ratio in zip(selection_names(config), ratios, strict=True):
             settings = {**config.identity("select", exclude={"ratio", "score"}), "ratio": ratio, "score": score}
+            if others:
+                settings["reads"] = list(others)
             if select.nested:
                 settings["within"] = sorted(smaller for smaller in set(ratios) if smaller < ratio)
             stage = stages.enter_context(run.stage(f"select.{name}", settings, inputs, force=force))
@@ -99,8 +103,13 @@ def prepare(
     select = config.select
     run.require_whole(f"score.{config.select_score}", "score")
     ids = read_id_files(config, index) if ids is None else ids
-    groups = find_groups(run, config, index)
-    scores = Scores(str(run.root.address), config.select_score, index.num_buckets, config.scaling, groups)
+    groups = find_groups(run, config, index, are_needed=make_sampler(config).needs_groups)
+    others = other_scores(config)
+    for name in others:
+        run.require_whole(f"score.{name}", "score")
+    scores = Scores(
+        str(run.root.address), config.select_score, index.num_buckets, config.scaling, groups, others, index.bucket_rows
+    )
     forced, excluded = (
         positions_of(scores, ids[key], str(getattr(select, key)), f"select.{key}") if key in ids else no_positions()
         for key in ("always_keep", "never_keep")
