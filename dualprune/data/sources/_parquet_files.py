@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,15 +12,16 @@ import pyarrow.parquet as pq
 from dualprune.core.parquet import opened
 from dualprune.core.plain_columns import is_whole
 from dualprune.core.storage import Location
-from dualprune.core.tables import conform, is_lossless, unified
+from dualprune.core.tables import conform, unified
 from dualprune.data.files import DataFile
-from dualprune.errors import DataError, UserError
+from dualprune.data.table_files import TableFiles, damage
+from dualprune.errors import DataError
 
 BATCH_ROWS = 1 << 17
 
 
-class ParquetFiles:
-    """Parquet files, their footers and the schema that holds the rows of all. It is pickled without open files.
+class ParquetFiles(TableFiles):
+    """Parquet files, their footers and the schema that holds the rows of all.
 
     Columns are matched by name, and folders such as `year=2024` are columns. `label_column` may hold numbers in one
     file and texts in another.
@@ -41,21 +42,26 @@ class ParquetFiles:
 
     @property
     def num_rows(self) -> int:
-        """Rows of all files together."""
         return sum(metadata.num_rows for metadata in self.metadata.values())
 
+    def group_rows(self, number: int) -> list[int]:
+        metadata = self.metadata[self.files[number].place]
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+    def facts(self) -> list[Any]:
+        found = [(file.name, self.metadata[file.place]) for file in self.files]
+        return [[name, data.num_rows, data.serialized_size, str(data.to_dict()["row_groups"])] for name, data in found]
+
     def read_group(self, number: int, group: int, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return a row group of the file `number` with these or all columns, in the common schema."""
         file = self.files[number]
-        with _damage(file.place), file.place.open_input() as stream:
+        with damage(file.place), file.place.open_input() as stream:
             parquet = opened(stream)
             table = parquet.read_row_group(group, columns=self._stored(parquet, columns))
             return self._conform(table, parquet.metadata.row_group(group).num_rows, file, columns)
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.Table]:
-        """Yield all rows with these columns, in the common schema."""
         for file in self.files:
-            with _damage(file.place), file.place.open_input() as stream:
+            with damage(file.place), file.place.open_input() as stream:
                 parquet = opened(stream)
                 stored = self._stored(parquet, columns)
                 if not stored:
@@ -63,15 +69,6 @@ class ParquetFiles:
                     continue
                 for batch in parquet.iter_batches(batch_size=BATCH_ROWS, columns=stored):
                     yield self._conform(pa.Table.from_batches([batch]), batch.num_rows, file, columns)
-
-    def check_values(self) -> None:
-        """Read the columns whose values may not fit into the common type; a DataError names what does not."""
-        for number, file in enumerate(self.files):
-            held = self.schemas[file.place]
-            doubtful = [f.name for f in held if not is_lossless(f.type, self.schema.field(f.name).type)]
-            if doubtful:
-                for group in range(self.metadata[file.place].num_row_groups):
-                    self.read_group(number, group, doubtful)
 
     def _stored(self, parquet: pq.ParquetFile, columns: Sequence[str] | None) -> list[str]:
         names = parquet.schema_arrow.names
@@ -103,17 +100,6 @@ def _footer(file: Location) -> tuple[pa.Schema, pq.FileMetaData]:
     if twice is not None:
         raise DataError(f"{file} has several columns called {twice!r}; name them differently")
     return schema, metadata
-
-
-@contextmanager
-def _damage(file: Location) -> Iterator[None]:
-    """Turn what reading a file's pages reports into a DataError that names the file."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (pa.ArrowException, OSError) as error:
-        raise DataError(f"{file} is damaged, or has changed while it was read: {error}") from None
 
 
 def _partition_types(files: Sequence[DataFile]) -> dict[str, pa.DataType]:
