@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,8 @@ from dualprune.core.storage import Location
 from dualprune.core.tables import is_lossless
 from dualprune.data.files import DataFile
 from dualprune.errors import DataError, UserError
+
+BLOCK, NUM_BLOCKS = 1 << 16, 16
 
 
 class TableFiles(ABC):
@@ -69,6 +72,17 @@ class TableFiles(ABC):
 def mapped(place: Location) -> pa.NativeFile:
     """Open a file for reading at any place; a local one is mapped into memory, so that reading copies nothing."""
     return pa.memory_map(place.path) if place.is_local else place.open_input()
+
+
+def content_digest(stream: pa.NativeFile) -> str:
+    """Return a digest of a file's size and content: of up to 1 MB all of it, of a larger one blocks spread evenly."""
+    size = stream.size()
+    digest = hashlib.sha256(str(size).encode())
+    starts = range(0, size, BLOCK)
+    for number in sorted({round(k * (len(starts) - 1) / (NUM_BLOCKS - 1)) for k in range(NUM_BLOCKS)}) if size else ():
+        stream.seek(starts[number])
+        digest.update(stream.read(BLOCK))
+    return digest.hexdigest()[:16]
 
 
 @contextmanager

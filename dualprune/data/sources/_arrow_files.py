@@ -6,7 +6,6 @@ https://github.com/apache/arrow/blob/main/format/Message.fbs.
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +17,7 @@ import pyarrow as pa
 from dualprune.core.storage import Location
 from dualprune.core.tables import conform, unified
 from dualprune.data.files import DataFile
-from dualprune.data.table_files import TableFiles, damage, mapped
+from dualprune.data.table_files import TableFiles, content_digest, damage, mapped
 from dualprune.errors import DataError
 
 SCHEMA, DICTIONARY, RECORDS = 1, 2, 3
@@ -26,7 +25,7 @@ SCHEMA, DICTIONARY, RECORDS = 1, 2, 3
 
 @dataclass(frozen=True)
 class Layout:
-    """The schema of a file, where each of its batches begins, their rows, and a digest of all headers."""
+    """The schema of a file, where each of its batches begins, their rows, and a digest of the content."""
 
     schema: pa.Schema
     places: tuple[int, ...]
@@ -52,7 +51,6 @@ class ArrowFiles(TableFiles):
         return list(self._layouts[number].rows)
 
     def facts(self) -> list[Any]:
-        # Headers have the length of every column of every batch.
         return [[file.name, found.digest] for file, found in zip(self.files, self._layouts, strict=True)]
 
     def read_group(self, number: int, group: int, columns: Sequence[str] | None = None) -> pa.Table:
@@ -70,8 +68,8 @@ class ArrowFiles(TableFiles):
 
 def _layout(place: Location) -> Layout:
     """Read the headers of a file; a DataError where it is not, or not wholly, in the stream format."""
-    digest = hashlib.sha256()
-    schema, places, rows = None, [], []
+    schema: pa.Schema | None = None
+    places, rows = [], []
     try:
         with mapped(place) as stream:
             size, at = stream.size(), 0
@@ -96,16 +94,16 @@ def _layout(place: Location) -> Layout:
                 else:
                     places.append(at)
                     rows.append(count)
-                digest.update(header)
                 at += 8 + length + body
             if schema is None:
                 raise ValueError("it has no schema")
+            digest = content_digest(stream)
     except (struct.error, ValueError, OSError, pa.ArrowException) as error:
         raise DataError(f"{place} is not a whole file in Arrow's stream format: {error}") from None
     twice = next((name for name in schema.names if schema.names.count(name) > 1), None)
     if twice is not None:
         raise DataError(f"{place} has several columns called {twice!r}; name them differently")
-    return Layout(schema, tuple(places), tuple(rows), digest.hexdigest()[:16])
+    return Layout(schema, tuple(places), tuple(rows), digest)
 
 
 def _message(header: bytes) -> tuple[int, int, int]:

@@ -24,6 +24,7 @@ from dualprune.core.storage import Location
 from dualprune.data.source import Source, Split, open_source
 from dualprune.errors import ConfigError, DataError
 from tests.data.images import encoded
+from tests.data.sources.cases import save_arrow
 
 IMAGE, CLASSES = {"_type": "Image"}, {"names": ["cat", "dog", "fish"], "_type": "ClassLabel"}
 STRUCT = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -42,16 +43,6 @@ def table_of(numbers: Sequence[int], features: dict[str, Any] | None = None, **c
     }
     described = {"image": IMAGE, "label": CLASSES, **(features or {})}
     return pa.table(found).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": described}})})
-
-
-def save(place: Location, table: pa.Table, rows_each: int = 4, name: str = "data-00000-of-00001.arrow") -> str:
-    """Write a folder as `save_to_disk` does."""
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
-        writer.write_table(table, max_chunksize=rows_each)
-    (place / name).write_bytes(sink.getvalue())
-    (place / "state.json").write_json({"_data_files": [{"filename": name}]})
-    return place.address
 
 
 def opened(path: str, **values: Any) -> Source:
@@ -97,7 +88,7 @@ def test_what_datasets_saved(real: Path) -> None:
 
 def test_batches_are_read_alone_from_disk_and_object_store(tmp_path: Path, s3: str) -> None:
     table = table_of(range(23))
-    here, there = opened(save(Location.of(tmp_path), table)), opened(save(Location.of(s3), table))
+    here, there = opened(save_arrow(Location.of(tmp_path), table)), opened(save_arrow(Location.of(s3), table))
     for source in (here, there, pickle.loads(pickle.dumps(here))):
         assert [shard.num_rows for shard in source.shards("train")] == [4] * 5 + [3]
         assert source.read(source.shards("train")[3]).images[:, 0, 0, 0].tolist() == [12, 13, 14, 15]
@@ -108,15 +99,20 @@ def test_batches_are_read_alone_from_disk_and_object_store(tmp_path: Path, s3: s
     assert not set(values_of(part)) & set(values_of(part, "test"))
     assert labels_of(part, "test") == [n % 3 for n in values_of(part, "test")]
     assert (
-        len({source.fingerprint() for source in (here, part, opened(save(Location.of(tmp_path / "b"), table[:-1])))})
+        len(
+            {
+                source.fingerprint()
+                for source in (here, part, opened(save_arrow(Location.of(tmp_path / "b"), table[:-1])))
+            }
+        )
         == 3
     )
 
 
 def test_only_what_the_state_names_is_data(tmp_path: Path) -> None:
     place = Location.of(tmp_path)
-    save(place, table_of([9, 9]), name="cache-1a2b.arrow")
-    source = opened(save(place, table_of(range(6))))
+    save_arrow(place, table_of([9, 9]), name="cache-1a2b.arrow")
+    source = opened(save_arrow(place, table_of(range(6))))
     assert values_of(source) == [0, 1, 2, 3, 4, 5]
     (place / "state.json").write_json({"_data_files": [{"filename": "data-7.arrow"}]})
     with pytest.raises(DataError, match=r"state\.json names data-7\.arrow, which is missing"):
@@ -135,7 +131,7 @@ def test_images_that_are_files(tmp_path: Path) -> None:
         (tmp_path / "images" / f"{number}.png").write_bytes(image(number))
     paths = ["images/0.png", str(tmp_path / "images" / "1.png"), "images/2.png", "images/3.png"]
     rows = [{"bytes": None, "path": path} for path in paths]
-    path = save(Location.of(tmp_path), table_of(range(4), image=pa.array(rows, STRUCT)))
+    path = save_arrow(Location.of(tmp_path), table_of(range(4), image=pa.array(rows, STRUCT)))
     source = opened(path)
     assert values_of(source) == [0, 1, 2, 3]
     [shard] = source.shards("train")
@@ -150,7 +146,7 @@ def test_images_that_are_files(tmp_path: Path) -> None:
         None: "it has neither bytes nor a path",
     }.items():
         rows[2] = {"bytes": None, "path": odd}
-        path = save(Location.of(tmp_path), table_of(range(4), image=pa.array(rows, STRUCT)))
+        path = save_arrow(Location.of(tmp_path), table_of(range(4), image=pa.array(rows, STRUCT)))
         with pytest.raises(DataError, match=f"image of sample 2 cannot be used: {reason}.*row 2 of record batch 0 of "):
             values_of(opened(path))
         skipping = opened(path, on_error="skip")
@@ -160,39 +156,39 @@ def test_images_that_are_files(tmp_path: Path) -> None:
 
 def test_class_names_are_shared_by_name(tmp_path: Path) -> None:
     place = Location.of(tmp_path)
-    save(place / "train", table_of(range(6)))
+    save_arrow(place / "train", table_of(range(6)))
     turned = {"label": {"names": ["fish", "cat"], "_type": "ClassLabel"}}
-    save(place / "test", table_of(range(2), turned, label=[0, 1]))
+    save_arrow(place / "test", table_of(range(2), turned, label=[0, 1]))
     source = opened(str(tmp_path))
     assert [source.classes[label] for label in labels_of(source, "test")] == ["fish", "cat"]
-    save(place / "test", table_of(range(2), {"label": {"names": ["cow"], "_type": "ClassLabel"}}, label=[0, 0]))
+    save_arrow(place / "test", table_of(range(2), {"label": {"names": ["cow"], "_type": "ClassLabel"}}, label=[0, 0]))
     with pytest.raises(DataError, match="the class 'cow' of the test set in 'label' is none of the training set's"):
         opened(str(tmp_path))
-    save(place / "test", table_of(range(2), {"label": {"dtype": "int64", "_type": "Value"}}))
+    save_arrow(place / "test", table_of(range(2), {"label": {"dtype": "int64", "_type": "Value"}}))
     with pytest.raises(DataError, match="is a ClassLabel in one of training and test set only"):
         opened(str(tmp_path))
-    save(place / "test", table_of(range(2), label=[0, -1]))
+    save_arrow(place / "test", table_of(range(2), label=[0, -1]))
     with pytest.raises(DataError, match=r"label -1 of the test set .* out of range.* -1 where a label is missing"):
         opened(str(tmp_path)).check()
-    save(place / "train", table_of(range(6), label=[0, 1, 2, None, 0, 1]))
+    save_arrow(place / "train", table_of(range(6), label=[0, 1, 2, None, 0, 1]))
     with pytest.raises(DataError, match="1 labels are missing in 'label'"):
         list(opened(str(place / "train")).sample_batches())
 
 
 def test_columns_are_found_by_their_features(tmp_path: Path) -> None:
     coarse = {"coarse": {"names": ["pet", "food"], "_type": "ClassLabel"}}
-    path = save(Location.of(tmp_path), table_of(range(6), coarse, coarse=[0, 0, 1] * 2))
+    path = save_arrow(Location.of(tmp_path), table_of(range(6), coarse, coarse=[0, 0, 1] * 2))
     with pytest.raises(ConfigError, match=r"label_column: the columns label, coarse are all ClassLabel .* name one of"):
         opened(path)
     assert opened(path, options={"label_column": "coarse"}).classes == ["pet", "food"]
     plain = {"label": {"dtype": "string", "_type": "Value"}}
-    path = save(Location.of(tmp_path), table_of(range(6), plain, label=["b", "a"] * 3))
+    path = save_arrow(Location.of(tmp_path), table_of(range(6), plain, label=["b", "a"] * 3))
     assert (opened(path).classes, labels_of(opened(path))) == (["a", "b"], [1, 0] * 3)
     pixels = pa.array(np.full((6, 4, 4), 7, np.uint8).tolist(), pa.list_(pa.list_(pa.uint8())))
     array = {"image": {"shape": [4, 4], "dtype": "uint8", "_type": "Array2D"}}
-    path = save(Location.of(tmp_path), table_of(range(6), array, image=pixels))
+    path = save_arrow(Location.of(tmp_path), table_of(range(6), array, image=pixels))
     assert values_of(opened(path)) == [7] * 6
-    path = save(Location.of(tmp_path), table_of(range(6), {"image": {"dtype": "binary", "_type": "Value"}}))
+    path = save_arrow(Location.of(tmp_path), table_of(range(6), {"image": {"dtype": "binary", "_type": "Value"}}))
     with pytest.raises(ConfigError, match=r"image_column: no column is Image in .*; name one of: image, label"):
         opened(path)
     with pytest.raises(DataError, match=r"image_column: .* has no column 'picture'; it has: image, label"):
@@ -202,7 +198,7 @@ def test_columns_are_found_by_their_features(tmp_path: Path) -> None:
 def test_files_that_are_something_else(tmp_path: Path) -> None:
     file = tmp_path / "data-00000-of-00001.arrow"
     table = table_of(range(6))
-    path = save(Location.of(tmp_path), table)
+    path = save_arrow(Location.of(tmp_path), table)
     whole = file.read_bytes()
     for content, reason in (
         (whole[:-8], "it ends early"),
@@ -218,16 +214,18 @@ def test_files_that_are_something_else(tmp_path: Path) -> None:
         writer.write_table(table)
     with pytest.raises(DataError, match="is in Arrow's file format; expected its stream format"):
         opened(path)
-    save(Location.of(tmp_path), table.set_column(1, "label", table["label"].cast(pa.string()).dictionary_encode()))
+    save_arrow(
+        Location.of(tmp_path), table.set_column(1, "label", table["label"].cast(pa.string()).dictionary_encode())
+    )
     with pytest.raises(DataError, match="has dictionaries"):
         opened(path)
-    save(Location.of(tmp_path), table.replace_schema_metadata(None))
+    save_arrow(Location.of(tmp_path), table.replace_schema_metadata(None))
     with pytest.raises(DataError, match=r"does not say what its columns hold .* set data.source to parquet"):
         opened(path)
-    save(Location.of(tmp_path), table.replace_schema_metadata({"huggingface": "{"}))
+    save_arrow(Location.of(tmp_path), table.replace_schema_metadata({"huggingface": "{"}))
     with pytest.raises(DataError, match="'huggingface' in the metadata of its schema cannot be read"):
         opened(path)
-    save(Location.of(tmp_path), table)
+    save_arrow(Location.of(tmp_path), table)
     pq.write_table(table, tmp_path / "more.parquet")
     with pytest.raises(DataError, match=r"data-00000-of-00001\.arrow is an Arrow file, .*more\.parquet is not"):
         opened([str(file), str(tmp_path / "more.parquet")])
