@@ -1,4 +1,4 @@
-"""Seconds and peak memory of scores from features, on synthetic ones.
+"""Seconds, seconds of processors (all threads) and peak memory of scores from features, on synthetic ones.
 
     python benchmarks/feature_scores.py d2 k_center herding semdedup --samples 60000 --width 512
     python benchmarks/feature_scores.py k_center --samples 1000000 --width 64 --option picks=0.01
@@ -40,11 +40,11 @@ def measure(method: str, samples: int, width: int, options: dict[str, Any], answ
     features, labels, hardness = make(samples, width)
     score(200)
     held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    begin = time.perf_counter()
+    begin, used = time.perf_counter(), time.process_time()
     score(samples)
-    seconds = time.perf_counter() - begin
+    seconds, used = time.perf_counter() - begin, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    answers.put((seconds, (peak - held) / 1024, features.nbytes / 2**20))
+    answers.put((seconds, used, (peak - held) / 1024, features.nbytes / 2**20))
 
 
 def main() -> None:
@@ -63,9 +63,10 @@ def main() -> None:
         process.join()
         if process.exitcode:
             raise SystemExit(f"{method} ended with {process.exitcode}")
-        seconds, memory, size = answers.get()
+        seconds, used, memory, size = answers.get()
         what = f"{method} {given.samples:,} × {given.width} {options or ''}"
-        print(f"{what}: {seconds:.1f} s, {memory:,.0f} MiB beside the {size:,.0f} MiB of features", flush=True)
+        took = f"{seconds:.1f} s, {used:.1f} s of processors"
+        print(f"{what}: {took}, {memory:,.0f} MiB beside the {size:,.0f} MiB of features", flush=True)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ def from_features(
     if classes is None and (built.needs_labels or built.scope == "class"):
         raise DataError(f"{method} needs labels, int [n], with these options; pass `labels`")
     result = np.empty(size)
-    for rows in _groups(built, classes, size):
+    for rows in _groups(built, classes):
         own = {name: values[rows] for name, values in columns.items()}
         result[rows] = split(built.score(own, None if classes is None else classes[rows]))[0]
     return result
@@ -138,9 +138,10 @@ def checked_features(features: Any, name: str) -> NDArray[Any]:
     return array
 
 
-def _groups(method: FeatureScore, labels: Ints | None, size: int) -> Iterator[Ints]:
+def _groups(method: FeatureScore, labels: Ints | None) -> Iterator[Ints | slice]:
+    """Yield the samples of each call; all of them as a slice, which copies nothing."""
     if method.scope != "class" or labels is None:
-        yield np.arange(size)
+        yield slice(None)
         return
     order = np.argsort(labels, kind="stable")
     yield from np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)

@@ -68,12 +68,14 @@ class ClusterScore(FeatureScore):
 
 def unit(features: NDArray[Any]) -> Floats:
     """Return features [n, d] divided by their lengths, float64; 0 for vectors of length 0."""
-    result = features.astype(np.float64)
-    # By the largest coordinate first, so that no square overflows or vanishes.
-    largest = np.abs(result).max(axis=1, keepdims=True)
-    np.divide(result, largest, out=result, where=largest > 0.0)
-    norms = np.linalg.norm(result, axis=1, keepdims=True)
-    np.divide(result, norms, out=result, where=norms > 0.0)
+    result = np.empty(features.shape)
+    for start in range(0, len(features), BLOCK):
+        block = result[start : start + BLOCK]
+        block[:] = features[start : start + BLOCK]
+        # By the largest coordinate first, so that no square overflows or vanishes.
+        for order in (np.inf, 2):
+            length = np.linalg.norm(block, order, axis=1, keepdims=True)
+            np.divide(block, length, out=block, where=length > 0.0)
     return result
 
 
@@ -89,6 +91,8 @@ def kmeans(features: Floats, num_clusters: int) -> Clusters:
         _add(sums, features, of)
         filled = np.bincount(of, minlength=num_clusters) > 0
         centroids[filled] = unit(sums[filled])
+    else:
+        of = assigned(features, centroids)
     return Clusters(of, centroids)
 
 
@@ -110,5 +114,8 @@ def _add(sums: Floats, features: Floats, of: Ints) -> None:
 
 def distances(features: Floats, clusters: Clusters) -> Floats:
     """Return 1 - the cosine of each of n unit vectors with its centroid, float64 [n]."""
-    apart: Floats = 1.0 - np.einsum("ij,ij->i", features, clusters.centroids[clusters.of])
+    apart = np.empty(len(features))
+    for start in range(0, len(features), BLOCK):
+        rows = slice(start, start + BLOCK)
+        apart[rows] = 1.0 - np.einsum("ij,ij->i", features[rows], clusters.centroids[clusters.of[rows]])
     return apart

@@ -31,12 +31,17 @@ def angles(*degrees: float) -> np.ndarray:
     return np.stack([np.cos(np.deg2rad(degrees)), np.sin(np.deg2rad(degrees))], axis=1)
 
 
-def test_clusters_are_those_of_a_plain_loop() -> None:
+def test_clusters_are_those_of_a_plain_loop(monkeypatch: pytest.MonkeyPatch) -> None:
     order = np.concatenate([first(), np.setdiff1d(np.arange(N), first())])
     found = kmeans(unit(FEATURES[order]), K)
     of, centroids = plain.kmeans(EXACT[order], EXACT[first()])
     np.testing.assert_array_equal(found.of, of)
     np.testing.assert_allclose(found.centroids, centroids, atol=1e-12)
+    # Whenever it ends, every sample is with its nearest centroid.
+    monkeypatch.setattr(sys.modules["dualprune.scores.kmeans"], "MOST_ROUNDS", 2)
+    short = kmeans(unit(FEATURES[order]), K)
+    assert not np.allclose(short.centroids, found.centroids)
+    np.testing.assert_array_equal(short.of, (unit(FEATURES[order]) @ short.centroids.T).argmax(axis=1))
     # Of equal centroids the first has the samples; the other stays, without any.
     found = kmeans(angles(90, 90, 90), 2)
     assert found.of.tolist() == [0, 0, 0]
