@@ -53,6 +53,7 @@ BASELINES: dict[str, dict[str, Any]] = {
         "checkpoint_every": 1,
         "max_state_bytes": 8 << 30,
     },
+    "measure": {"options": {}},
     "score": {
         "methods": ["dual"],
         "epochs": None,

@@ -20,6 +20,7 @@ PLACES = {
     "sampler": ("select.method", "select.options.{name}"),
     "source": ("data.source", "data.options"),
     "model": ("model.name", "model.options"),
+    "measurement": ("score.methods", "measure.options.{name}"),
     "statistic": ("record.statistics", ""),
     "curriculum": ("train.curriculum.name", "train.curriculum.options"),
 }
@@ -95,8 +96,8 @@ def config_schema() -> dict[str, Any]:
     for kind, (chosen_by, options_key) in PLACES.items():
         if not options_key:
             continue
-        *way, key = chosen_by.split(".")
-        section = _section(schema, way)
+        key = chosen_by.rpartition(".")[2]
+        section = _section(schema, options_key.removesuffix(".{name}").split(".")[:-1])
         for name in registry(kind).names():
             if _describe(kind, name).broken:
                 continue

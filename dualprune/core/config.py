@@ -14,6 +14,7 @@ from dualprune.core.sections import (
     DataConfig,
     EvaluateConfig,
     ExportConfig,
+    MeasureConfig,
     ModelConfig,
     RecordConfig,
     ScalingConfig,
@@ -38,6 +39,7 @@ class Config(Section):
     model: ModelConfig = ModelConfig()
     train: TrainConfig = TrainConfig()
     record: RecordConfig = RecordConfig()
+    measure: MeasureConfig = MeasureConfig()
     score: ScoreConfig = ScoreConfig()
     select: SelectConfig = SelectConfig()
     export: ExportConfig = ExportConfig()

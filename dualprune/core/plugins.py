@@ -5,6 +5,7 @@ Which plug-in a configuration chooses, and where its options stand:
     data.source      data.options                 model.name     model.options
     score.methods    score.options.<method>       select.method  select.options.<sampler>
     train.curriculum.name   train.curriculum.options
+    measure.options.<measurement>, for what the score methods read
 """
 
 from __future__ import annotations
@@ -90,6 +91,9 @@ def choices(config: Config) -> Iterator[Choice]:
     for name in dict.fromkeys([config.select.method, *config.select.options]):
         options, key = config.select.options.get(name, {}), f"select.options.{name}"
         yield Choice("sampler", name, options, "select.method" if name == config.select.method else key, key)
+    for name, options in config.measure.options.items():
+        key = f"measure.options.{name}"
+        yield Choice("measurement", name, options, key, key)
     for name in config.record.statistics or ():
         yield Choice("statistic", name, {}, "record.statistics", "record.statistics")
 
@@ -126,6 +130,11 @@ def preset_options(preset: str, section: str, values: Mapping[str, Any]) -> dict
 def make_score(config: Config, name: str) -> Any:
     """Return a score method with the options that a configuration gives it."""
     return make("score method", name, _options(config, "score", name), f"score.options.{name}")
+
+
+def make_measurement(config: Config, name: str) -> Any:
+    """Return a measurement with the options that a configuration gives it."""
+    return make("measurement", name, config.measure.options.get(name, {}), f"measure.options.{name}")
 
 
 def make_sampler(config: Config) -> Any:

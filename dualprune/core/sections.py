@@ -170,6 +170,17 @@ class RecordConfig(Section):
     )
 
 
+class MeasureConfig(Section):
+    """How the measurements that scores read are taken."""
+
+    baseline = BASELINES["measure"]
+
+    options: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Options by measurement, such as `grand: {layers: all}`: `dualprune methods NAME`.",
+    )
+
+
 class ScoreConfig(Section):
     """How samples are scored from their dynamics."""
 

@@ -17,7 +17,7 @@ from dualprune.core.arrays import Axes, as_array, as_axes
 from dualprune.core.plugins import make
 from dualprune.errors import ConfigError, DataError
 from dualprune.scores.arguments import Missing, check_values, labels_of
-from dualprune.scores.score import EpochScore, split
+from dualprune.scores.score import EpochScore, Result, ScoreMethod, split
 
 Floats = NDArray[np.float64]
 # Probabilities rounded to bfloat16 sum to 1 within this.
@@ -71,14 +71,7 @@ def from_probs(
         DataError: the arrays do not fit together, or are not probabilities.
     """
     built = make("score method", method, options, f"score.options.{method}")
-    if not isinstance(built, EpochScore):
-        raise ConfigError(f"{method} reads columns and other scores, not the probabilities of epochs")
-    lacking = [name for name in built.reads if name not in NUMPY_FORMS]
-    if lacking:
-        raise ConfigError(
-            f"{method} reads {lacking[0]}, which has no numpy form; there are: {', '.join(sorted(NUMPY_FORMS))}. "
-            "Register one with dualprune.scores.statistics.numpy_form"
-        )
+    needs_numpy_forms(built)
     check_choice("missing", missing, Missing)
     array = as_array(probs, "probs")
     if array.ndim != 3:
@@ -91,6 +84,32 @@ def from_probs(
     statistics = _statistics(built.reads, array, classes)
     built.check_epochs(min(values.shape[1] for values in statistics.values()))
     return split(built.score(statistics))[0]
+
+
+def needs_numpy_forms(method: ScoreMethod) -> None:
+    """Raise a ConfigError where a method does not read statistics of epochs, or one that has no numpy form."""
+    if not isinstance(method, EpochScore):
+        raise ConfigError(f"{method.name} reads columns and other scores, not the probabilities of epochs")
+    lacking = [name for name in method.reads if name not in NUMPY_FORMS]
+    if lacking:
+        raise ConfigError(
+            f"{method.name} reads {lacking[0]}, which has no numpy form; there are: {', '.join(sorted(NUMPY_FORMS))}. "
+            "Register one with dualprune.scores.statistics.numpy_form"
+        )
+
+
+def from_log_probs(method: EpochScore, log_prob: Floats, labels: NDArray[np.int64]) -> Result:
+    """Return the scores of n samples by the log-probabilities [n, K] of a single epoch, and further columns.
+
+    A ConfigError where the method compares epochs.
+    """
+    values: dict[str, Floats] = {}
+    for name in method.reads:
+        found = NUMPY_FORMS[name](log_prob, labels, None)
+        if found is None:
+            raise ConfigError(f"{method.name} reads {name}, which compares two epochs; there is one alone")
+        values[name] = found[:, None]
+    return method.score(values)
 
 
 def _statistics(names: tuple[str, ...], probs: NDArray[Any], labels: NDArray[np.int64]) -> dict[str, Floats]:

@@ -20,13 +20,16 @@ if TYPE_CHECKING:
 
 
 def measure_inputs(run: RunDirectory, measurement: Measurement) -> list[str]:
-    """Return the fingerprint of the index and, where a measurement reads the recorded model, of the recording."""
+    """Return the fingerprint of the index and, where a measurement reads the recorded model, of the recording.
+
+    Those of files that its options name follow.
+    """
     inputs = [run.require("index", "record")["fingerprint"]]
     if measurement.reads_model:
         recorded = run.require("record", "record")
         # The model as it is after the last recorded epoch.
         inputs += [recorded["fingerprint"], str(recorded["summary"]["epochs"])]
-    return inputs
+    return inputs + measurement.own_inputs()
 
 
 def score_inputs(store: DynamicsStore, epochs: Sequence[int]) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -12,14 +12,14 @@ import numpy as np
 from dualprune.cluster.tasks import over_buckets
 from dualprune.core.config import Config
 from dualprune.core.outputs import Output
-from dualprune.core.plugins import make
+from dualprune.core.plugins import make_measurement
 from dualprune.core.records import delete_files
 from dualprune.core.run import RunDirectory
 from dualprune.core.sections import ScalingConfig, TrainConfig
 from dualprune.dynamics.columns import ColumnStore
 from dualprune.dynamics.commit import COMMIT
 from dualprune.dynamics.store import DynamicsStore
-from dualprune.errors import DataError
+from dualprune.errors import ConfigError, DataError
 from dualprune.stages.inputs import measure_inputs
 from dualprune.stages.methods import measurements_read
 from dualprune.stages.recorded_source import recorded_source
@@ -59,7 +59,7 @@ def run_measure(run: RunDirectory, config: Config, *, force: bool = False) -> No
     facts: DataFacts | None = None
     columns = ColumnStore(run)
     for name in names:
-        measurement: Measurement = make("measurement", name, {}, f"measurement.{name}")
+        measurement: Measurement = make_measurement(config, name)
         inputs = measure_inputs(run, measurement)
         with run.stage(f"measure.{name}", {"measurement": measurement.identity()}, inputs, force=force) as stage:
             if stage.done:
@@ -68,6 +68,7 @@ def run_measure(run: RunDirectory, config: Config, *, force: bool = False) -> No
             _prepare_folder(columns, name, stage.fingerprint, force)
             source = source or recorded_source(run, config)
             facts = facts or _look_at_pixels(source, config.scaling)
+            _check_model(config, recorded)
             job = _job(run, config, measurement, source, facts, recorded["fingerprint"])
             buckets = columns.missing(name, range(columns.index.num_buckets))
             for _ in over_buckets(partial(measure_bucket, job), buckets, config.scaling, title=f"measure {name}"):
@@ -104,6 +105,15 @@ def measure_bucket(job: MeasureJob, bucket: int) -> None:
         total = values if total is None else total + values
     assert total is not None, f"measurement {job.measurement.name} has no model"
     columns.write(job.measurement.name, bucket, total / num_models)
+
+
+def _check_model(config: Config, recorded: Mapping[str, Any]) -> None:
+    stored, own = recorded["settings"].get("model"), config.identity("model")
+    if stored is not None and stored != own:
+        raise ConfigError(
+            f"config.model: {config.model.name} with these options is not the model that the run recorded; leave "
+            "`model` as in the run's config.yaml, or name a file of weights (measure.options)"
+        )
 
 
 def _job(

@@ -150,11 +150,13 @@ def _score_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[st
 
 
 def _measure_inputs(run: RunDirectory, config: Config | None, manifest: Mapping[str, Any]) -> list[str]:
-    from dualprune.core.plugins import make
+    from dualprune.core.plugins import make, make_measurement
     from dualprune.stages.inputs import measure_inputs
 
     name = manifest["stage"].partition(".")[2]
-    return measure_inputs(run, make("measurement", name, {}, f"measurement.{name}"))
+    if config is not None:
+        return measure_inputs(run, make_measurement(config, name))
+    return measure_inputs(run, make("measurement", name, {}, f"measure.options.{name}"))
 
 
 def _measure_keys(config: Config) -> list[str]:

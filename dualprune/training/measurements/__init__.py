@@ -58,6 +58,10 @@ class Measurement(Plugin, ABC):
     # Whether the results depend on the recorded model, and not on the samples alone.
     reads_model: ClassVar[bool] = True
 
+    def own_inputs(self) -> list[str]:
+        """Return the fingerprints of what else results depend on, such as a file that an option names."""
+        return []
+
     def models(self, recorded: Recorded) -> Iterator[TrainedModel | None]:
         """Yield the models to measure with, by default the recorded one, as its recording ended.
 
