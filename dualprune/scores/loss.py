@@ -43,7 +43,7 @@ class Loss(RangeScore):
     differences = (
         Difference(
             "the super-resolution study takes one loss of a small trained network",
-            "first_epoch and last_epoch for one epoch; a model at rest: not reproduced",
+            "the score at_rest with of: loss",
         ),
         Difference(
             "the super-resolution study drops the top 5 % and keeps the next 50 %",
