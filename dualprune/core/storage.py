@@ -13,14 +13,13 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 
-from dualprune.core import parquet
+from dualprune.core import file_systems, parquet
 from dualprune.core.cleanup import cleaning_up
 from dualprune.core.json_file import REMEDY, Record, decode, encode
 from dualprune.core.parquet import DigestStream, TableWriter
@@ -47,19 +46,6 @@ class FileRecord:
         return asdict(self)
 
 
-@lru_cache(maxsize=64)
-def _filesystem(root_address: str, pid: int) -> tuple[pafs.FileSystem, str]:
-    # The process id is part of the key: a forked child must not share the parent's connections.
-    try:
-        filesystem, path = pafs.FileSystem.from_uri(root_address)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise AddressError(
-            f"{root_address.partition('?')[0]} cannot be reached: {error}; "
-            "give a local path, or an address that pyarrow.fs knows, such as s3://bucket/folder"
-        ) from None
-    return filesystem, path
-
-
 @dataclass(frozen=True)
 class Location:
     """A file or folder. It is pickled as its address, so that every process opens its own connection.
@@ -80,7 +66,7 @@ class Location:
             text = text[len("file://") :]
         if "://" not in text:
             text = str(Path(text).expanduser().absolute())
-        elif _has_credentials(text):
+        elif file_systems.has_credentials(text):
             raise AddressError(
                 f"{cls(text)}: the address holds a name or password; take them out, and give them through the "
                 "environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -144,11 +130,11 @@ class Location:
 
     def _resolved(self) -> tuple[pafs.FileSystem, str]:
         if self.is_local:
-            return _local(), self.address
+            return file_systems.local(), self.address
         base, mark, options = self.address.partition("?")
         scheme, _, path = base.partition("://")
         bucket, _, _ = path.partition("/")
-        filesystem, _ = _filesystem(f"{scheme}://{bucket}{mark}{options}", os.getpid())
+        filesystem, _ = file_systems.of_root(f"{scheme}://{bucket}{mark}{options}", os.getpid())
         return filesystem, path
 
     @contextmanager
@@ -371,23 +357,8 @@ class Location:
                 self.filesystem.delete_file(self.path)
 
 
-@lru_cache(maxsize=1)
-def _local() -> pafs.FileSystem:
-    return pafs.LocalFileSystem()
-
-
 def _size_and_time(info: pafs.FileInfo) -> tuple[int, int] | None:
     return (int(info.size), int(info.mtime_ns or 0)) if info.type == pafs.FileType.File else None
-
-
-def _has_credentials(address: str) -> bool:
-    """Whether a URI has a user before its host, or keys among its options; Windows drives and the like have none."""
-    base, _, options = address.partition("?")
-    authority = base.partition("://")[2].partition("/")[0]
-    names = [option.partition("=")[0].lower() for option in options.split("&")]
-    return "@" in authority or any(
-        word in name for name in names for word in ("access_key", "secret", "token", "password")
-    )
 
 
 def _in_words(error: BaseException) -> str:
