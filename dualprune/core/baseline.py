@@ -76,7 +76,7 @@ BASELINES: dict[str, dict[str, Any]] = {
         "deduplicate": False,
         "nested": False,
     },
-    "export": {"path": None, "lists": ["mask"], "removed": False, "max_rows_per_file": 1_000_000},
+    "export": {"path": None, "lists": ["mask"], "images": "link", "removed": False, "max_rows_per_file": 1_000_000},
     "evaluate": {
         "enabled": False,
         "selections": None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,11 +13,14 @@ from dualprune.core.storage import Location
 
 @dataclass(frozen=True)
 class Output:
-    """A file: `path` below the run directory, or an address elsewhere; `modified` in nanoseconds."""
+    """A file: `path` below the run directory, or an address elsewhere; `modified` in nanoseconds.
+
+    Without a `crc32`, it is compared by its size.
+    """
 
     path: str
     bytes: int
-    crc32: str
+    crc32: str | None
     modified: int
 
     @classmethod
@@ -31,6 +34,19 @@ class Output:
             return cls(path, size, place.digest("crc32"), modified)
         # The size that was written, not the one that is found: the two differ where the file was cut meanwhile.
         return cls(path, written.bytes, written.crc32, modified)
+
+    @classmethod
+    def of_written(cls, root: Location, folder: Location, files: Iterable[tuple[str, WrittenFile]]) -> list[Output]:
+        """Return the records of files that were just written below a folder, which is listed and not read."""
+        outputs = []
+        listed: dict[Location, dict[str, tuple[int, int]]] = {}
+        for name, written in files:
+            place = folder / name
+            if place.parent not in listed:
+                listed[place.parent] = place.parent.looks()
+            modified = listed[place.parent][place.name][1]
+            outputs.append(cls(place.below(root) or place.address, written.bytes, written.crc32, modified))
+        return outputs
 
     def to_json(self) -> dict[str, Any]:
         """Return the record as plain JSON values."""

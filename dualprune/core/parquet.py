@@ -55,10 +55,10 @@ def reading(place: object, remedy: str) -> Iterator[None]:
 
 
 class WrittenFile(NamedTuple):
-    """The size of a file as it was written, and its CRC-32 in hexadecimal digits."""
+    """The size of a file as it was written, and its CRC-32 in hexadecimal digits; None: it was not computed."""
 
     bytes: int
-    crc32: str
+    crc32: str | None
 
 
 class DigestStream(io.RawIOBase):

@@ -17,6 +17,7 @@ from dualprune.core.section import Section
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 Paths = str | Annotated[list[str], Field(min_length=1)]
 NonNegativeInt = Annotated[int, Field(ge=0)]
+Images = Literal["link", "copy"]
 KeptList = Literal["ids", "indices", "mask", "uids"]
 # Names become folders: no separators, and nothing that leads out.
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._=+-]*$", max_length=200)]
@@ -287,6 +288,11 @@ class ExportConfig(Section):
         description="Lists of the kept samples: `ids` (kept_ids.txt), `indices` (kept_indices.npy, the positions), "
         "`mask` (kept_mask.npy) and `uids` (kept_uids.npy, as DataComp has them, of ids that are 32 hexadecimal "
         "digits or UUIDs). A run keeps its own unless this is set.",
+    )
+    images: Images = Field(
+        "link",
+        description="Kept images of a folder: `link` to those of the source (hard links, symbolic ones where the "
+        "export lies on another file system), or `copy` them. Images are copied from and to addresses.",
     )
     removed: bool = Field(False, description="Also write the ids of the removed samples.")
     max_rows_per_file: PositiveInt = Field(1_000_000, description="Rows per file of the exported Parquet set.")

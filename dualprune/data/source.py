@@ -12,11 +12,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from dualprune.core.hashing import hash_ids, id_bits, salted, stream_salt
+from dualprune.core.parquet import WrittenFile
 from dualprune.core.plugins import options_of
 from dualprune.core.registry import Plugin, Registry
 from dualprune.core.section import Section
-from dualprune.core.sections import DataConfig
+from dualprune.core.sections import DataConfig, Images
+from dualprune.core.storage import Location
 from dualprune.data.decoding import RULE
+from dualprune.data.kept_rows import KeptPart, grouped, write_rows
 
 Split = Literal["train", "test"]
 
@@ -91,6 +94,23 @@ class Source(Plugin, ABC):
         shards = self.shards("train")
         table = self.read_table(shards[0]) if shards else None
         return None if table is None else table.schema
+
+    def export_groups(self, kept: NDArray[np.int64], max_rows: int) -> list[list[Shard]]:
+        """Return the shards of the training split in groups that are exported one by one, a task each.
+
+        `kept` are the positions of the kept samples, ascending; `max_rows` is the number of rows per exported file.
+        """
+        return grouped(([shard] for shard in self.shards("train")), kept, max_rows)
+
+    def export(self, part: KeptPart, place: Location, images: Images) -> list[tuple[str, WrittenFile]]:
+        """Write the kept samples of a group in the source's own form into a folder, which other parts share.
+
+        Return the paths in the folder of the files that were written, with their sizes and digests. By default these
+        are the rows of a table, as Parquet, and nothing where the source is no table. `images` says whether images that
+        are files of their own are linked or copied.
+        """
+        del images
+        return write_rows(self, part, place)
 
     def check(self) -> None:
         """Raise a DataError where what is not read before training would make a later stage fail.

@@ -2,7 +2,7 @@
 
 exports/<name>/kept_*           lists of the kept samples, see `dualprune.exchange.kept_lists`
 exports/<name>/kept.json        which selection of which run this is
-exports/<name>/data/*.parquet   the kept rows with all of their columns, where the source is a table
+exports/<name>/data/            the kept samples in the source's own form: Parquet of a table, tar shards, images
 exports/<name>/removed.parquet  sample_id, position of the removed samples, on request
 exports/<name>/_made_by.json    the mark by which a later export knows that it may replace the folder
 """
@@ -17,13 +17,15 @@ import numpy as np
 import pyarrow as pa
 
 from dualprune.cluster.tasks import over_buckets
-from dualprune.core import parquet
 from dualprune.core.config import Config
 from dualprune.core.outputs import Output
 from dualprune.core.own_folder import MARK, check_own, replaced
 from dualprune.core.parquet import WrittenFile
 from dualprune.core.run import RunDirectory
+from dualprune.core.sections import Images
 from dualprune.core.storage import Location
+from dualprune.data.kept_rows import KeptPart
+from dualprune.data.listed_source import IMAGE_SUFFIXES
 from dualprune.data.source import Shard, Source
 from dualprune.dynamics.index import SampleIndex
 from dualprune.exchange.kept import read_kept
@@ -32,10 +34,12 @@ from dualprune.stages.inputs import selection_inputs
 from dualprune.stages.recorded_source import recorded_source
 from dualprune.stages.select.names import selection_names
 
-INCLUSION = "inclusion"
 DATA, REMOVED = "data", "removed.parquet"
 # The files of older versions, too.
-WRITTEN = re.compile(r"mask\.npy|kept_[a-z]+\.(txt|npy)|kept\.json|removed\.parquet|data/part-\d{5}\.parquet")
+WRITTEN = re.compile(
+    r"mask\.npy|kept_[a-z]+\.(txt|npy)|kept\.json|removed\.parquet|data/part-\d{5}\.(parquet|tar)"
+    rf"|data/.+/[^/]+(?i:{'|'.join(map(re.escape, IMAGE_SUFFIXES))})"
+)
 
 
 def export_place(run: RunDirectory, config: Config, name: str) -> Location:
@@ -62,7 +66,7 @@ def _export(run: RunDirectory, config: Config, name: str, source: Source) -> tup
     check_own(target, "exports" if in_run else "export.path", WRITTEN, in_run=in_run)
     with replaced(target, {"export": name, "run": str(run)}) as place:
         num_kept, written = _write(run, config, name, source, place)
-    outputs = [Output.of(run.root, target / file, stream) for file, stream in written]
+    outputs = Output.of_written(run.root, target, written)
     outputs += [Output.of(run.root, target / file) for file in (FACTS, MARK)]
     return {"kept": num_kept, "files": sum(file.startswith(f"{DATA}/") for file, _ in written)}, outputs
 
@@ -95,52 +99,19 @@ def _write_removed(index: SampleIndex, kept: np.ndarray, place: Location) -> Wri
 def _export_rows(
     config: Config, source: Source, kept: np.ndarray, inclusion: np.ndarray, place: Location
 ) -> list[tuple[str, WrittenFile]]:
-    """Write the kept rows of a table source and return the files' names and digests; no files for another source.
-
-    A column `inclusion` is added, unless the source has one of that name.
-    """
-    shards = source.shards("train")
-    if source.schema() is None:
-        return []
-    groups = _grouped(shards, kept, config.export.max_rows_per_file)
-    work = partial(_write_file, source, kept, inclusion, groups, place)
-    return list(over_buckets(work, range(len(groups)), config.scaling))
+    """Write the kept samples in the source's own form, where it has one; return the files' paths and digests."""
+    groups = source.export_groups(kept, config.export.max_rows_per_file)
+    work = partial(_export_part, source, groups, kept, inclusion, place, config.export.images)
+    return [file for files in over_buckets(work, range(len(groups)), config.scaling) for file in files]
 
 
-def _kept_of(shard: Shard, kept: np.ndarray) -> slice:
-    """Return where the kept positions of a shard lie among all kept positions, which ascend."""
-    return slice(*np.searchsorted(kept, [shard.start, shard.start + shard.num_rows]).tolist())
-
-
-def _grouped(shards: list[Shard], kept: np.ndarray, max_rows: int) -> list[list[Shard]]:
-    """Return groups of consecutive shards that keep at most `max_rows` rows, or one shard that keeps more."""
-    groups: list[list[Shard]] = [[]]
-    rows = 0
-    for shard in shards:
-        count = len(kept[_kept_of(shard, kept)])
-        if groups[-1] and rows + count > max_rows:
-            groups.append([])
-            rows = 0
-        groups[-1].append(shard)
-        rows += count
-    return groups
-
-
-def _write_file(
-    source: Source, kept: np.ndarray, inclusion: np.ndarray, groups: list[list[Shard]], place: Location, number: int
-) -> tuple[str, WrittenFile]:
-    file = place / f"part-{number:05d}.parquet"
-    with file.open_output() as stream:
-        writer = None
-        for shard in groups[number]:
-            table = source.read_table(shard)
-            assert table is not None, "a table source stays one"
-            mine = _kept_of(shard, kept)
-            rows = table.take(pa.array(kept[mine] - shard.start))
-            if INCLUSION not in rows.column_names:
-                rows = rows.append_column(INCLUSION, pa.array(inclusion[mine]))
-            writer = writer or parquet.writer(stream, rows.schema, compression="zstd")
-            writer.write_table(rows)
-        if writer is not None:
-            writer.close()
-    return file.name, stream.written
+def _export_part(
+    source: Source,
+    groups: list[list[Shard]],
+    kept: np.ndarray,
+    inclusion: np.ndarray,
+    place: Location,
+    images: Images,
+    number: int,
+) -> list[tuple[str, WrittenFile]]:
+    return source.export(KeptPart.of(number, groups[number], kept, inclusion), place, images)

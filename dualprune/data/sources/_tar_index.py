@@ -67,21 +67,49 @@ def _samples(place: Location, _size: int, _changed: int | None, members: Members
 def _members(place: Location, file: Any, members: Members) -> Iterator[tuple[str, str, int, int, bytes | None]]:
     """Yield key, extension, offset and size of each member, with its content where it may be a label."""
     labels = [members.label] if members.label else LABELS
+    for tar, member in _walk(place, file):
+        key, extension = _split(member.name)
+        if member.isdir() or not key or not extension or key.startswith("__"):
+            continue
+        if not member.isreg() or member.issparse():
+            raise DataError(f"{place}: the member {member.name!r} is no plain file; write shards without links")
+        if not _is_text(key):
+            raise DataError(f"{place}: the name {member.name!r} is not valid UTF-8; rename the member")
+        part = tar.extractfile(member) if extension in labels else None
+        content = None if part is None else part.read()
+        yield key, extension, member.offset_data, member.size, content
+
+
+def ranges_of(place: Location, keys: set[str]) -> list[tuple[int, int]]:
+    """Return where the members of some keys lie in a shard, from header to padding, ascending; neighbours are one.
+
+    Raises:
+        DataError: the shard lacks one of the keys, or is damaged.
+    """
+    ranges: list[tuple[int, int]] = []
+    missing = set(keys)
+    with _errors(place), place.open_input() as file:
+        for tar, member in _walk(place, file):
+            key, _ = _split(member.name)
+            if key not in keys:
+                continue
+            missing.discard(key)
+            # A long name has headers of its own, with which the member begins.
+            start = ranges.pop()[0] if ranges and ranges[-1][1] == member.offset else member.offset
+            ranges.append((start, tar.offset))
+    if missing:
+        raise DataError(f"{place} no longer has the key {min(missing)!r}; restore the file")
+    return ranges
+
+
+def _walk(place: Location, file: Any) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
+    """Yield the archive and its next member, whose header has been read; what is behind its end is an error."""
     stream = io.BufferedReader(file, BUFFER_BYTES[place.is_local])
     with tarfile.open(fileobj=stream, mode="r:") as tar:
         while (member := tar.next()) is not None:
             # The archive would keep a record of every member.
             tar.members.clear()  # type: ignore[attr-defined]
-            key, extension = _split(member.name)
-            if member.isdir() or not key or not extension or key.startswith("__"):
-                continue
-            if not member.isreg() or member.issparse():
-                raise DataError(f"{place}: the member {member.name!r} is no plain file; write shards without links")
-            if not _is_text(key):
-                raise DataError(f"{place}: the name {member.name!r} is not valid UTF-8; rename the member")
-            part = tar.extractfile(member) if extension in labels else None
-            content = None if part is None else part.read()
-            yield key, extension, member.offset_data, member.size, content
+            yield tar, member
         # Past a damaged header, the library returns what it has.
         stream.seek(tar.offset)
         if stream.read(tarfile.BLOCKSIZE).strip(b"\0"):

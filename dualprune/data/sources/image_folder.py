@@ -6,15 +6,21 @@ import logging
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pydantic import Field
 
+from dualprune.core.parquet import WrittenFile
 from dualprune.core.section import Section
+from dualprune.core.sections import Images
 from dualprune.core.storage import Location
 from dualprune.data.decoding import UndecodableError
 from dualprune.data.files import SPLIT_WORDS, has_glob, paths_of, tree_below
+from dualprune.data.image_files import write_images
+from dualprune.data.kept_rows import FILES_PER_PART, KeptPart, grouped
 from dualprune.data.listed_source import IMAGE_SUFFIXES, ListedSource, read_images
-from dualprune.data.source import SOURCES, Split
+from dualprune.data.source import SOURCES, Shard, Split
 from dualprune.errors import DataError
 
 logger = logging.getLogger(__name__)
@@ -73,6 +79,16 @@ class ImageFolder(ListedSource):
 
     def place_of(self, row: dict[str, Any]) -> str:
         return str(self._place(row))
+
+    def export_groups(self, kept: NDArray[np.int64], max_rows: int) -> list[list[Shard]]:
+        return grouped(([shard] for shard in self.shards("train")), kept, min(max_rows, FILES_PER_PART))
+
+    def export(self, part: KeptPart, place: Location, images: Images) -> list[tuple[str, WrittenFile]]:
+        """Write one folder per class, with the kept images or links to them."""
+        tables = [self.rows(shard).take(pa.array(kept)) for shard, kept in zip(part.shards, part.rows, strict=True)]
+        rows = pa.concat_tables(tables).to_pylist() if tables else []
+        wanted = [(str(row["sample_id"]), self._place(row)) for row in rows]
+        return write_images(wanted, place, images)
 
     def _place(self, row: dict[str, Any]) -> Location:
         root: Location = self._roots[int(row["root"])]

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
+from itertools import groupby, pairwise
+from tarfile import BLOCKSIZE
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,13 +15,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pydantic import Field
 
+from dualprune.core.parquet import WrittenFile
 from dualprune.core.section import Section
+from dualprune.core.sections import Images
 from dualprune.core.storage import Location
 from dualprune.data.decoding import UndecodableError
 from dualprune.data.files import find_files
+from dualprune.data.kept_rows import FILES_PER_PART, KeptPart, grouped
 from dualprune.data.listed_source import ListedSource, whole_or_text
-from dualprune.data.source import SOURCES, Split
-from dualprune.data.sources._tar_index import SCHEMA, Members, samples_of
+from dualprune.data.source import SOURCES, Shard, Split
+from dualprune.data.sources._tar_index import SCHEMA, Members, ranges_of, samples_of
 from dualprune.errors import DataError, StorageError
 
 COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst")
@@ -89,14 +93,29 @@ class WebDataset(ListedSource):
         with place.open_input() as stream:
             for first, last in _together(offsets, sizes):
                 start, end = int(offsets[first]), int(offsets[last - 1] + sizes[last - 1])
-                try:
-                    block = stream.read_at(end - start, start)
-                except (OSError, pa.ArrowException) as error:
-                    raise StorageError(f"{place} cannot be read: {error}") from error
-                if len(block) < end - start:
-                    raise DataError(f"{place} is shorter than it was when its samples were listed; restore the file")
+                block = _read_at(place, stream, start, end)
                 for offset, size in zip(offsets[first:last] - start, sizes[first:last], strict=True):
                     yield block[offset : offset + size]
+
+    def export_groups(self, kept: NDArray[np.int64], max_rows: int) -> list[list[Shard]]:
+        by_file = groupby(self.shards("train"), self._file_of)
+        return grouped((list(shards) for _, shards in by_file), kept, min(max_rows, FILES_PER_PART))
+
+    def export(self, part: KeptPart, place: Location, images: Images) -> list[tuple[str, WrittenFile]]:
+        """Write a shard for each of the source's shards that keeps samples, with all members of their keys."""
+        keys: dict[int, set[str]] = {}
+        for shard, kept in zip(part.shards, part.rows, strict=True):
+            if len(kept):
+                ids = self.rows(shard)["sample_id"].take(pa.array(kept)).to_pylist()
+                keys.setdefault(self._file_of(shard), set()).update(ids)
+        written = []
+        for file, wanted in keys.items():
+            target = place / f"part-{file:05d}.tar"
+            written.append((target.name, _copied(self._files[file], ranges_of(self._files[file], wanted), target)))
+        return written
+
+    def _file_of(self, shard: Shard) -> int:
+        return int(self.rows(shard)["file"][0].as_py())
 
     def place_of(self, row: dict[str, Any]) -> str:
         return str(self._files[row["file"]])
@@ -104,6 +123,27 @@ class WebDataset(ListedSource):
     def starts(self, split: Split) -> Sequence[int]:
         rows: list[int] = (np.flatnonzero(np.diff(np.asarray(self._samples[split]["file"]))) + 1).tolist()
         return rows
+
+
+def _copied(place: Location, ranges: list[tuple[int, int]], target: Location) -> WrittenFile:
+    """Write a tar file of ranges of another one that hold whole members."""
+    with place.open_input() as file, target.open_output() as stream:
+        for start, end in ranges:
+            for first in range(start, end, READ):
+                stream.write(_read_at(place, file, first, min(first + READ, end)))
+        # Two empty blocks are the end.
+        stream.write(bytes(2 * BLOCKSIZE))
+    return stream.written
+
+
+def _read_at(place: Location, file: pa.NativeFile, start: int, end: int) -> bytes:
+    try:
+        block: bytes = file.read_at(end - start, start)
+    except (OSError, pa.ArrowException) as error:
+        raise StorageError(f"{place} cannot be read: {error}") from error
+    if len(block) < end - start:
+        raise DataError(f"{place} is shorter than it was when its samples were listed; restore the file")
+    return block
 
 
 def _joined(tables: list[pa.Table], first: int) -> pa.Table:
