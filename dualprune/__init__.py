@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from dualprune.exchange.importing import import_dynamics as import_dynamics
     from dualprune.exchange.importing import import_file as import_file
     from dualprune.exchange.pruned import PrunedDataset as PrunedDataset
+    from dualprune.exchange.streams import KeptIds as KeptIds
+    from dualprune.exchange.streams import keep_samples as keep_samples
     from dualprune.scores.score import SCORES as SCORES
     from dualprune.scores.score import Accumulator as Accumulator
     from dualprune.scores.score import ColumnScore as ColumnScore
@@ -63,6 +65,7 @@ _HOMES = {
     "dualprune.exchange.exporting": ("export_dynamics",),
     "dualprune.exchange.importing": ("import_dynamics", "import_file"),
     "dualprune.exchange.pruned": ("PrunedDataset",),
+    "dualprune.exchange.streams": ("KeptIds", "keep_samples"),
     "dualprune.scores.score": ("SCORES", "Accumulator", "ColumnScore", "EpochScore"),
     "dualprune.selection.sampler": ("SAMPLERS", "Cut", "Draw", "Sampler"),
     "dualprune.stages.pipeline": ("prune",),
