@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -187,5 +188,11 @@ def _read_image(place_and_id: tuple[Location, Any]) -> bytes | UndecodableError:
         return place.read_bytes()
     except (StorageError, AddressError) as error:
         if isinstance(error.__cause__, FileNotFoundError):
+            if place.is_local and not place.parent.exists():
+                # Skipped, all images of a node that does not see the data would be left out without a word.
+                raise StorageError(
+                    f"image of sample {sample_id!r}: there is no folder {place.parent} on {platform.node()}; keep the "
+                    "images where every node sees them, such as a shared disk or a bucket"
+                ) from None
             return UndecodableError("there is no such file")
         raise type(error)(f"image of sample {sample_id!r}: {error}") from error

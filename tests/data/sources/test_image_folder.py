@@ -160,6 +160,13 @@ def test_an_image_that_is_gone_or_may_not_be_read(tmp_path: Path) -> None:
         skipping.read(skipping.shards("train")[0])
 
 
+def test_a_folder_that_this_machine_does_not_see(tmp_path: Path) -> None:
+    source = opened(lay_out(tmp_path / "data", "a/1.png", "a/2.png"), on_error="skip")
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    with pytest.raises(StorageError, match=r"image of sample 'a/1\.png': there is no folder .*/data/a on .*every node"):
+        source.read(source.shards("train")[0])
+
+
 def test_a_replaced_image_changes_the_fingerprint(tmp_path: Path) -> None:
     root = lay_out(tmp_path, "a/1.png", "b/2.png")
     before = opened(root).fingerprint()
