@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from dualprune.core.plugins import make_measurement
 from dualprune.core.records import delete_files
 from dualprune.core.run import RunDirectory
 from dualprune.core.sections import ScalingConfig, TrainConfig
+from dualprune.core.storage import Location
 from dualprune.dynamics.columns import ColumnStore
 from dualprune.dynamics.commit import COMMIT
 from dualprune.dynamics.store import DynamicsStore
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from dualprune.data.source import Source
     from dualprune.training.measurements import Measurement, Recorded
 
+logger = logging.getLogger(__name__)
 STARTED = "_started.json"
 BATCH_SIZE = 256
 
@@ -50,8 +53,8 @@ class MeasureJob:
 def run_measure(run: RunDirectory, config: Config, *, force: bool = False) -> None:
     """Measure every training sample by each measurement that a configured score reads.
 
-    A crash costs only the unfinished buckets. Columns that no measurement makes, such as imported ones, are left
-    alone. A sample that cannot be decoded has NaN.
+    A crash costs only the unfinished buckets. A column that was imported takes the place of a measurement of its name,
+    unless `force` is set. A sample that cannot be decoded has NaN.
     """
     names = measurements_read(config)
     recorded = run.require("record", "record")
@@ -64,19 +67,24 @@ def run_measure(run: RunDirectory, config: Config, *, force: bool = False) -> No
         with run.stage(f"measure.{name}", {"measurement": measurement.identity()}, inputs, force=force) as stage:
             if stage.done:
                 continue
+            if _is_imported(columns, name) and not force:
+                _check_whole(columns, name, stage.damaged)
+                logger.info("measure.%s: the column was imported, and is not measured", name)
+                stage.outputs = _outputs(columns, name, [COMMIT])
+                stage.summary = {"samples": columns.index.num_samples, "width": columns.record(name)["width"]}
+                continue
+            if measurement.reads_model:
+                _check_model(config, recorded)
             delete_files(stage.damaged)
             _prepare_folder(columns, name, stage.fingerprint, force)
             source = source or recorded_source(run, config)
             facts = facts or _look_at_pixels(source, config.scaling)
-            _check_model(config, recorded)
             job = _job(run, config, measurement, source, facts, recorded["fingerprint"])
             buckets = columns.missing(name, range(columns.index.num_buckets))
             for _ in over_buckets(partial(measure_bucket, job), buckets, config.scaling, title=f"measure {name}"):
                 pass
             width = columns.finish(name, stage.fingerprint)
-            files = [columns.file(name, bucket) for bucket in range(columns.index.num_buckets)]
-            files += [columns.location / name / record for record in (STARTED, COMMIT)]
-            stage.outputs = [Output.of(run.root, file) for file in files]
+            stage.outputs = _outputs(columns, name, [STARTED, COMMIT])
             stage.summary = {"samples": columns.index.num_samples, "width": width}
 
 
@@ -107,12 +115,34 @@ def measure_bucket(job: MeasureJob, bucket: int) -> None:
     columns.write(job.measurement.name, bucket, total / num_models)
 
 
+def _is_imported(columns: ColumnStore, name: str) -> bool:
+    """Whether a column counts that this stage did not make."""
+    place = columns.location / name
+    return (place / COMMIT).exists() and not (place / STARTED).exists()
+
+
+def _check_whole(columns: ColumnStore, name: str, damaged: Sequence[Location]) -> None:
+    """Raise a DataError where a file of an imported column is damaged or missing; no measurement replaces it."""
+    missing = [columns.file(name, bucket) for bucket in columns.missing(name, range(columns.index.num_buckets))]
+    for file in [*damaged, *missing]:
+        raise DataError(
+            f"{file} of an imported column is damaged or missing; import the column again, or delete the folder "
+            f"columns/{name} to have it measured"
+        )
+
+
+def _outputs(columns: ColumnStore, name: str, records: Sequence[str]) -> list[Output]:
+    files = [columns.file(name, bucket) for bucket in range(columns.index.num_buckets)]
+    files += [columns.location / name / record for record in records]
+    return [Output.of(columns.run.root, file) for file in files]
+
+
 def _check_model(config: Config, recorded: Mapping[str, Any]) -> None:
     stored, own = recorded["settings"].get("model"), config.identity("model")
     if stored is not None and stored != own:
         raise ConfigError(
             f"config.model: {config.model.name} with these options is not the model that the run recorded; leave "
-            "`model` as in the run's config.yaml, or name a file of weights (measure.options)"
+            "`model` as in the run's config.yaml"
         )
 
 

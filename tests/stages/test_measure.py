@@ -332,6 +332,26 @@ def test_a_model_other_than_the_recorded_one(tmp_path: Path, config: Config) -> 
         run_measure(run, other)
 
 
+def test_an_imported_column_takes_the_place_of_a_measurement(run: RunDirectory, config: Config) -> None:
+    config = make_config({**config.model_dump(), "score": {"methods": ["rmd"]}})
+    run.save_config(config)
+    columns, vectors = ColumnStore(run), np.random.default_rng(1).normal(size=(NUM, 3)).astype(np.float32)
+    bounds = [columns.index.bucket_range(bucket) for bucket in range(NUM_BUCKETS)]
+    files = [columns.write("features", bucket, vectors[start:stop]) for bucket, (start, stop) in enumerate(bounds)]
+    columns.commit("features", "mine", 3, files)
+    for _ in range(2):
+        run_measure(run, config)
+        np.testing.assert_array_equal(column(run, "features"), vectors)
+    assert {row["stage"]: row["state"] for row in stage_states(run)}["measure.features"] == "done"
+    run_score(run, config)
+    Path(columns.file("features", 1).address).unlink()
+    with pytest.raises(DataError, match=r"bucket=00001\.parquet of an imported column is damaged or missing; import"):
+        run_measure(run, config)
+    assert columns.missing("features", range(NUM_BUCKETS)) == [1]
+    run_measure(run, config, force=True)
+    assert column(run, "features").shape == (NUM, 16)
+
+
 KILLED = """
 import os, signal, sys
 import dualprune.stages.measure as stage
