@@ -81,12 +81,12 @@ class Location:
     @property
     def name(self) -> str:
         """The last part of the path."""
-        return self.address.partition("?")[0].rsplit("/", 1)[-1]
+        return self._split()[0].rsplit("/", 1)[-1]
 
     @property
     def parent(self) -> Location:
         """The folder that holds this."""
-        base, mark, options = self.address.partition("?")
+        base, mark, options = self._split()
         return Location((base.rsplit("/", 1)[0] or "/") + mark + options)
 
     def is_inside(self, folder: Location) -> bool:
@@ -100,21 +100,25 @@ class Location:
 
     def below(self, folder: Location) -> str | None:
         """Return the path from a folder to this, as it is written; None where it does not lie below the folder."""
-        own, other = (place.address.partition("?")[0] for place in (self, folder))
+        own, other = (place._split()[0] for place in (self, folder))
         return own.removeprefix(f"{other}/") if own.startswith(f"{other}/") else None
 
     def _comparable(self) -> str:
         if self.is_local:
             return os.path.realpath(self.address)
-        return self.address.partition("?")[0]
+        return self._split()[0]
+
+    def _split(self) -> tuple[str, str, str]:
+        """Return an address without its options, the question mark, and the options; a path has none."""
+        return (self.address, "", "") if self.is_local else self.address.partition("?")
 
     def __truediv__(self, child: str) -> Location:
-        base, mark, options = self.address.partition("?")
+        base, mark, options = self._split()
         return Location(f"{base.rstrip('/')}/{child}{mark}{options}")
 
     def __str__(self) -> str:
         # For people, logs and results: neither options nor a name and password before the bucket.
-        scheme, mark, rest = self.address.partition("?")[0].rpartition("://")
+        scheme, mark, rest = self._split()[0].rpartition("://")
         bucket, slash, path = rest.partition("/")
         return scheme + mark + (bucket.rpartition("@")[2] if mark else bucket) + slash + path
 
@@ -131,7 +135,7 @@ class Location:
     def _resolved(self) -> tuple[pafs.FileSystem, str]:
         if self.is_local:
             return file_systems.local(), self.address
-        base, mark, options = self.address.partition("?")
+        base, mark, options = self._split()
         scheme, _, path = base.partition("://")
         bucket, _, _ = path.partition("/")
         filesystem, _ = file_systems.of_root(f"{scheme}://{bucket}{mark}{options}", os.getpid())

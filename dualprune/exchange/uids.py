@@ -59,7 +59,8 @@ class SortedUids:
 
     def merged(self) -> Iterator[NDArray[Any]]:
         """Yield all ids as pairs of uint64, sorted; may be called once."""
-        with self._file, _local_disk():
+        # Closing writes what is left.
+        with _local_disk(), self._file:
             self._file.flush()
             runs = self._runs()
             lows = np.zeros(len(runs), dtype=np.int64)

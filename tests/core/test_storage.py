@@ -82,6 +82,16 @@ def test_options_of_an_address_stay_with_children() -> None:
     assert child.parent.address == "s3://bucket/run/a?region=eu-west-1"
 
 
+def test_a_question_mark_in_a_path_is_part_of_a_name(tmp_path: Path) -> None:
+    place = Location.of(tmp_path) / "why?" / "a?b.png"
+    place.write_bytes(b"image")
+    assert (place.name, place.parent.name, str(place)) == ("a?b.png", "why?", f"{tmp_path}/why?/a?b.png")
+    assert place.below(Location.of(tmp_path)) == "why?/a?b.png"
+    assert place.path_inside(place.parent) == "a?b.png"
+    assert place.parent.looks()["a?b.png"][0] == 5
+    assert [child.read_bytes() for child in place.parent.children()] == [b"image"]
+
+
 def test_relative_and_file_addresses_become_absolute_paths(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert Location.of("x/y").address == str(tmp_path / "x/y")

@@ -13,7 +13,7 @@ import pytest
 from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
 from dualprune.core.storage import Location
-from dualprune.errors import ConfigError, DataError
+from dualprune.errors import ConfigError, DataError, StorageError
 from dualprune.exchange import uids
 from dualprune.exchange.kept import read_kept
 from dualprune.exchange.kept_lists import LISTS, write_lists
@@ -23,6 +23,7 @@ from dualprune.stages.select.id_files import listed_ids
 from dualprune.stages.status import stage_states
 from tests.conftest import MakeDynamics
 from tests.reliability.sound import work_in_this_process
+from tests.reliability.test_full_disk import no_file_larger_than
 
 NUM, NAME = 60, "beta-0.5"
 SETTINGS = {"data": {"source": "imported"}, "select": {"ratio": 0.5}, "score": {"window": 3}}
@@ -95,6 +96,13 @@ def test_uids_are_those_of_datacomp(
     assert found.tolist() == expected.tolist()
     # As DataComp looks a sample up.
     assert all(one in found for one in expected)
+
+
+def test_a_full_temporary_disk_is_an_error() -> None:
+    held = uids.SortedUids()
+    held.add(pa.chunked_array([UUIDS]))
+    with no_file_larger_than(200), pytest.raises(StorageError, match=r"a temporary file in .* cannot be used: .*large"):
+        list(held.merged())
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,7 @@ def test_an_export_of_an_older_version_has_no_list(run: RunDirectory, config: Co
     first = kept_ids(folder)
     for mark in ('{"made_by": "dualprune"}', None):
         (folder / MARK).unlink() if mark is None else (folder / MARK).write_text(mark)
+        (folder / "kept_mask.npy").rename(folder / "mask.npy")
         (folder / "notes.txt").write_text("mine")
         with pytest.raises(RunError, match=r"beta-0\.5 holds notes\.txt, which was not made by dualprune"):
             run_stages(run, config, ["export"], force=True)

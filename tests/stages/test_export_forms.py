@@ -100,6 +100,24 @@ def test_what_an_interrupted_export_left_is_replaced(made: tuple[RunDirectory, C
     assert ids_in(folder, config) == kept_ids(run)
 
 
+def test_an_export_to_an_object_store(made: tuple[RunDirectory, Config], s3: str) -> None:
+    run, config = made
+    place = Location.of(s3.replace("[", "-").replace("]", ""))
+    there = make_config(
+        {**config.model_dump(mode="json"), "export": {"path": place.address, "lists": ["ids", "indices"]}}
+    )
+    for _ in range(2):
+        run_stages(run, there, ["export"], force=True)
+        ids = (place / NAME / "kept_ids.txt").read_bytes().decode().split()
+        assert ids == kept_ids(run)
+        data = config.data.model_copy(update={"path": (place / NAME / "data").address, "test_path": None})
+        batches = list(open_source(data).sample_batches())
+        assert [sample_id for batch in batches for sample_id in batch["sample_id"].to_pylist()] == ids
+        assert not [finding for finding in check_run(run) if "bucket/" in str(finding)]
+    (place / NAME / "kept_indices.npy").delete()
+    assert any("kept_indices.npy: it is missing" in str(finding) for finding in check_run(run))
+
+
 @pytest.mark.parametrize("made", ["image_folder"], indirect=True)
 def test_torchvision_reads_what_is_exported(made: tuple[RunDirectory, Config], tmp_path: Path) -> None:
     run, config = made

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dualprune.core.outputs import Output
 from dualprune.core.sections import DataConfig, Images
 from dualprune.core.storage import Location
 from dualprune.data.kept_rows import KeptPart
@@ -122,6 +123,17 @@ def test_images_are_links_or_copies(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     Location.of(tmp_path / "symbolic").delete()
     Location.of(tmp_path / "hard").delete()
     assert origin.read_bytes() == (tmp_path / "copy/cat/s0000.png").read_bytes()
+
+
+@pytest.mark.parametrize("images", ["link", "copy"])
+def test_any_name_of_a_file_is_kept(tmp_path: Path, images: Images) -> None:
+    names = ["a?b", "c#d", "e f", "ü%20", "x:y"]
+    samples = [item._replace(name=name) for name, item in zip(names, TRAIN, strict=False)]
+    source = open_source(CASES["image_folder"].write(Location.of(tmp_path / "data"), samples, TEST))
+    written = exported(source, Location.of(tmp_path / "out"), np.arange(5), images=images)
+    outputs = Output.of_written(Location.of(tmp_path), Location.of(tmp_path / "out"), written.items())
+    assert sorted(output.path for output in outputs) == sorted(f"out/{item.label}/{item.name}.png" for item in samples)
+    assert all((tmp_path / output.path).stat().st_size == output.bytes for output in outputs)
 
 
 @pytest.mark.parametrize("images", ["link", "copy"])
