@@ -54,6 +54,9 @@ def _describe(problem: Any, model: type[BaseModel], root: str) -> tuple[str, str
         return name, f": {shown(value)} is not one of {problem['ctx']['expected']}"
     if kind == "too_short" and not value:
         return name, f": {value!r} is empty"
+    if kind in ("too_short", "too_long") and isinstance(value, Sequence):
+        bound, key = ("least", "min_length") if kind == "too_short" else ("most", "max_length")
+        return name, f": {shown(value)} has length {len(value)}; expected at {bound} {problem['ctx'][key]}"
     message = problem["msg"].removeprefix("Input should be ").removeprefix("Input should ")
     return name, f": {shown(value)} should be {message}"
 

@@ -1,4 +1,4 @@
-"""The sections of the configuration: one pydantic model per section. The only place where defaults live.
+"""The sections of the configuration: one pydantic model per section. Defaults live here and in `train_section`.
 
 Ratios are pruning ratios: the share that is removed. Epochs count from 0. Times are in seconds.
 """
@@ -13,6 +13,8 @@ from pydantic import BeforeValidator, Field, PositiveFloat, PositiveInt, field_v
 from dualprune.core.baseline import BASELINES
 from dualprune.core.budgets import Budget, as_budgets
 from dualprune.core.section import Section
+from dualprune.core.train_section import CurriculumConfig as CurriculumConfig
+from dualprune.core.train_section import TrainConfig as TrainConfig
 
 Ratio = Annotated[float, Field(ge=0.0, lt=1.0)]
 Paths = str | Annotated[list[str], Field(min_length=1)]
@@ -77,42 +79,6 @@ class ModelConfig(Section):
 
     name: str = Field("resnet18", description="small_cnn, resnet18 (CIFAR form), or torchvision/NAME.")
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the model: `dualprune methods NAME`.")
-
-
-class CurriculumConfig(Section):
-    """The curriculum, which chooses the samples of each epoch while training."""
-
-    baseline = BASELINES["curriculum"]
-
-    name: str | None = Field(None, description="Name of a registered curriculum; null: every epoch trains on all.")
-    options: dict[str, Any] = Field(
-        default_factory=dict, description="Options of the curriculum: `dualprune methods NAME`."
-    )
-
-
-class TrainConfig(Section):
-    """The training recipe; the defaults are those of DUAL's authors for CIFAR."""
-
-    baseline = BASELINES["train"]
-
-    epochs: PositiveInt = Field(200, description="Length of the full schedule, which the learning rate follows.")
-    batch_size: PositiveInt = Field(128, description="Samples per step, over all workers together.")
-    lr: PositiveFloat = Field(0.1, le=1e6, description="Highest learning rate.")
-    min_lr: Annotated[float, Field(ge=0.0)] = Field(0.0, description="Learning rate at the end of the cosine.")
-    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
-    nesterov: bool = True
-    weight_decay: Annotated[float, Field(ge=0.0, le=1e6)] = 5e-4
-    warmup_epochs: NonNegativeInt = Field(0, description="Epochs over which the learning rate rises linearly.")
-    schedule: Literal["cosine", "constant"] = "cosine"
-    label_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.0
-    augment: Literal["crop_flip", "crop", "none"] = "crop_flip"
-    crop_padding: Annotated[int, Field(ge=0, le=16_384)] = Field(
-        4, description="Pixels of zero padding before the random crop."
-    )
-    precision: Literal["auto", "fp32", "bf16"] = Field("auto", description="auto: bf16 on a GPU, fp32 on a CPU.")
-    compile: bool = Field(False, description="Use torch.compile.")
-    seed: NonNegativeInt = 0
-    curriculum: CurriculumConfig = CurriculumConfig()
 
 
 class StableConfig(Section):

@@ -8,6 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from dualprune.core.sections import TrainConfig
+from dualprune.errors import ConfigError
+
 # Decoded images uint8 [n, C, H, W], their labels int64 [n], and which of them could be decoded, bool [n].
 DecodedShard = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]
 
@@ -22,3 +25,20 @@ class DataFacts:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     skipped_ids: tuple[Any, ...]
+
+    def normalisation(self, recipe: TrainConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return mean and standard deviation per channel: the recipe's, or those of the training set.
+
+        Raises:
+            ConfigError: the recipe has another number of values than the images have channels.
+        """
+        for name, values in (("mean", recipe.mean), ("std", recipe.std)):
+            if values is not None and len(values) != self.shape[0]:
+                raise ConfigError(
+                    f"config.train.{name}: {values} has length {len(values)}, but the images have "
+                    f"{self.shape[0]} channels; write one value per channel, or null for those of the training set"
+                )
+        return (
+            self.mean if recipe.mean is None else tuple(recipe.mean),
+            self.std if recipe.std is None else tuple(recipe.std),
+        )

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from dualprune.core.sections import TrainConfig
-from dualprune.data.augment import CropFlip
+from dualprune.data.augment import Augment
 from dualprune.data.facts import DataFacts, DecodedShard
 from dualprune.data.loader import Batch
 from dualprune.data.plan import EpochPlan
@@ -60,10 +60,11 @@ class ResidentLoader:
     ) -> None:
         self._split, self._device = split, device
         self._rank, self._world_size = rank, world_size
-        self._augment = CropFlip(recipe.augment, recipe.crop_padding, recipe.seed if seed is None else seed)
-        scale = torch.tensor(facts.std, device=device)[:, None, None] * 255.0
+        self._augment = Augment(recipe, facts.shape, recipe.seed if seed is None else seed)
+        mean, std = facts.normalisation(recipe)
+        scale = torch.tensor(std, device=device)[:, None, None] * 255.0
         self._scale = 1.0 / scale
-        self._shift = torch.tensor(facts.mean, device=device)[:, None, None] * 255.0 / scale
+        self._shift = torch.tensor(mean, device=device)[:, None, None] * 255.0 / scale
 
     def epoch(self, epoch: int, plan: EpochPlan) -> Iterator[Batch]:
         """Yield this rank's batches of an epoch, one per step of the plan."""
@@ -77,9 +78,7 @@ class ResidentLoader:
             weights = torch.from_numpy(np.where(counted, steps.weights, np.float32(0))).to(self._device)
             for start, stop in pairwise([0, *steps.ends.tolist()]):
                 shown = numbers[0, start:stop]
-                images = self._split.images[shown]
-                if self._augment.active:
-                    images = self._augment.apply(images, numbers[2:, start:stop])
+                images = self._augment.apply(self._split.images[shown], numbers[2:, start:stop])
                 yield self._batch(images, shown, numbers[1, start:stop], weights[start:stop], plan.size(step))
                 step += 1
 

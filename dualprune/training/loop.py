@@ -17,6 +17,7 @@ from dualprune.data.loader import Batch, Loader
 from dualprune.data.plan import EpochPlan
 from dualprune.dynamics.statistics import Forward
 from dualprune.training import collectives
+from dualprune.training.optimizer import make_optimizer
 
 
 class StepObserver(Protocol):
@@ -68,13 +69,7 @@ class Trainer:
         self.device = device
         # The place on the schedule.
         self.step = 0
-        self.optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-        )
+        self.optimizer = make_optimizer(model, recipe, device)
         self._forward = torch.compile(model) if recipe.compile else model
 
     def train_epoch(
@@ -93,15 +88,9 @@ class Trainer:
             rate = learning_rate(self.recipe, step, self.total_steps, self.warmup_steps)
             for group in self.optimizer.param_groups:
                 group["lr"] = rate * plan.lr_factor
-            with self._autocast():
-                logits = self._forward(batch.inputs)
-            losses = F.cross_entropy(
-                logits.float(), batch.targets, reduction="none", label_smoothing=self.recipe.label_smoothing
-            )
             self.optimizer.zero_grad(set_to_none=True)
             # DDP averages over ranks; this factor makes it the mean over the step's samples, however ranks divide them.
-            total = (losses * batch.weights).sum() * (num_ranks / batch.num_global)
-            total.backward()  # type: ignore[no-untyped-call]
+            logits, losses = self._backward(batch, num_ranks / batch.num_global)
             self.optimizer.step()
             with torch.no_grad():
                 real = batch.positions >= 0
@@ -116,6 +105,35 @@ class Trainer:
         loss, right_count, count = totals.tolist()
         seen = max(count, 1)
         return EpochResult(loss / seen, right_count / seen, num_samples=int(count), num_steps=num_steps)
+
+    def _backward(self, batch: Batch, factor: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add the gradients of the weighted losses times `factor`; return logits [b, K] and losses [b].
+
+        A rank computes its share of the batch in `recipe.accumulate` parts, with at least two samples in each, which
+        batch normalisation needs.
+        """
+        parts = max(1, min(self.recipe.accumulate, len(batch.targets) // 2))
+        columns = (batch.inputs, batch.targets, batch.weights)
+        logits: list[torch.Tensor] = []
+        losses: list[torch.Tensor] = []
+        for part in zip(*(column.tensor_split(parts) for column in columns), strict=True):
+            inputs, targets, weights = part
+            # Ranks exchange gradients once per step.
+            with self._exchange(last=len(losses) == parts - 1):
+                with self._autocast():
+                    found = self._forward(inputs)
+                smoothing = self.recipe.label_smoothing
+                each = F.cross_entropy(found.float(), targets, reduction="none", label_smoothing=smoothing)
+                ((each * weights).sum() * factor).backward()
+            logits.append(found.detach())
+            losses.append(each.detach())
+        return (logits[0], losses[0]) if parts == 1 else (torch.cat(logits), torch.cat(losses))
+
+    def _exchange(self, last: bool) -> contextlib.AbstractContextManager[None]:
+        if last or not isinstance(self.model, nn.parallel.DistributedDataParallel):
+            return contextlib.nullcontext()
+        without: contextlib.AbstractContextManager[None] = self.model.no_sync()
+        return without
 
     @torch.no_grad()
     def forward(self, batches: Iterable[Batch], observe: StepObserver) -> None:

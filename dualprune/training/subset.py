@@ -20,7 +20,7 @@ from dualprune.data.resident import ResidentLoader, ResidentSplit
 from dualprune.errors import DataError
 from dualprune.training.curricula import Facts
 from dualprune.training.loop import Trainer
-from dualprune.training.models import make_model
+from dualprune.training.network import build_network
 from dualprune.training.plans import Plans, make_curriculum
 
 TEST_BATCH = 512
@@ -111,12 +111,8 @@ class ScratchTraining:
         self._loader = self._loader_of(split, seed)
         whole = self._plans.whole
         steps = num_steps(config, budget, whole.num_samples, full_size, ratio)
-        torch.manual_seed(seed)
-        model = make_model(config.model).build(facts.num_classes, facts.shape).to(device)
-        if device.type == "cuda":
-            model = model.to(memory_format=torch.channels_last)
         self._trainer = Trainer(
-            model if wrap is None else wrap(model),
+            build_network(config, facts, device, seed=seed, wrap=wrap),
             config.train,
             steps,
             device,

@@ -30,7 +30,7 @@ from dualprune.stages.score.running import RunningScores
 from dualprune.training import checkpoint, collectives
 from dualprune.training.curricula import Facts
 from dualprune.training.loop import EpochResult, Trainer
-from dualprune.training.models import make_model
+from dualprune.training.network import build_network
 from dualprune.training.plans import Plans, make_curriculum
 from dualprune.training.process import prepare_process
 from dualprune.training.recorder import EpochRecorder
@@ -67,13 +67,8 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
     )
     plans = Plans(arrangement, config.train.batch_size, curriculum=curriculum, ranks=(rank, world_size))
     num_steps = plans.whole.num_steps
-    torch.manual_seed(config.train.seed)
-    model = make_model(config.model).build(job.data.num_classes, job.data.shape)
-    if device.type == "cuda":
-        model = model.to(memory_format=torch.channels_last)
-    model = ray.train.torch.prepare_model(model)
     trainer = Trainer(
-        model,
+        build_network(config, job.data, device, seed=config.train.seed, wrap=ray.train.torch.prepare_model),
         config.train,
         config.train.epochs * num_steps,
         device,

@@ -41,3 +41,10 @@ class BasicBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return features [b, out_channels, H/stride, W/stride]."""
         return torch.relu(self.body(x) + self.shortcut(x))
+
+
+def he_normal(module: nn.Module) -> None:
+    """Draw the weights of every convolution anew, normal with variance 2 / fan-out (arXiv 1502.01852)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -22,14 +22,22 @@ class ResNet18(Model):
     class Options(Section):
         """Options of resnet18."""
 
-        baseline: ClassVar[Mapping[str, Any]] = {"width": 64}
+        baseline: ClassVar[Mapping[str, Any]] = {"width": 64, "init": "default"}
 
         width: PositiveInt = Field(64, description="Channels of the stem; the last stage has eight times as many.")
+        init: Literal["default", "he_normal"] = Field(
+            "default",
+            description="Initial weights of the convolutions: torch's own, or normal with variance 2 / fan-out, as in "
+            "the program of DUAL's authors.",
+        )
 
     def build(self, num_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
-        from dualprune.training.models._resnet import ResNet18Module
+        from dualprune.training.models._resnet import ResNet18Module, he_normal
 
-        return ResNet18Module(num_classes, sample_shape[0], self.options.width)
+        module = ResNet18Module(num_classes, sample_shape[0], self.options.width)
+        if self.options.init == "he_normal":
+            he_normal(module)
+        return module
 
     def features(self, module: Any, inputs: torch.Tensor) -> torch.Tensor:
         found: torch.Tensor = module.pooled(inputs)
