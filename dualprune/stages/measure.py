@@ -98,21 +98,21 @@ def measure_bucket(job: MeasureJob, bucket: int) -> None:
     num_models = 0
     for model in job.measurement.models(job.recorded):
         num_models += 1
-        values: np.ndarray | None = None
         for batch in _batches(job, start, stop):
             with torch.no_grad():
                 found = job.measurement.measure(model, job.state, batch).float().cpu().numpy()
-            if values is None:
-                values = np.full((stop - start, *found.shape[1:]), np.nan)
-            values[batch.positions.cpu().numpy() - start] = found
-        if values is None:
+            if total is None:
+                total = np.full((stop - start, *found.shape[1:]), np.nan)
+            rows = batch.positions.cpu().numpy() - start
+            total[rows] = found if num_models == 1 else total[rows] + found
+        if total is None:
             raise DataError(
                 f"{job.measurement.name}: no sample of positions {start} … {stop - 1} can be decoded; repair the "
                 "images, or record with fewer buckets (record.num_buckets)"
             )
-        total = values if total is None else total + values
     assert total is not None, f"measurement {job.measurement.name} has no model"
-    columns.write(job.measurement.name, bucket, total / num_models)
+    total /= num_models
+    columns.write(job.measurement.name, bucket, total)
 
 
 def _is_imported(columns: ColumnStore, name: str) -> bool:
