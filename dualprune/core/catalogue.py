@@ -25,7 +25,19 @@ PLACES = {
     "curriculum": ("train.curriculum.name", "train.curriculum.options"),
 }
 # Class attributes that say how a plug-in behaves, beside what it reads.
-TRAITS = ("signed", "scope", "min_epochs", "has_ratio", "low", "high", "width", "first_epoch", "stored", "family")
+TRAITS = (
+    "signed",
+    "scope",
+    "min_epochs",
+    "has_ratio",
+    "low",
+    "high",
+    "width",
+    "first_epoch",
+    "stored",
+    "family",
+    "leaves_out_from",
+)
 READS = ("reads", "needs")
 
 

@@ -65,6 +65,11 @@ class EpochPlan:
         """The factor of this epoch's learning rates."""
         return 1.0 if self._choice is None else self._choice.lr_factor
 
+    @property
+    def cap(self) -> int | None:
+        """How many samples this epoch may leave out at most; None where what it leaves out is a setting."""
+        return None if self._choice is None else self._choice.cap
+
     def size(self, step: int) -> int:
         """Return the number of samples of a step over all ranks."""
         return min(self.batch_size, self.num_samples - step * self.batch_size)

@@ -20,11 +20,35 @@ def check_before(stages: Collection[str], run: RunDirectory, config: Config) -> 
         # Only the model's own package knows its members. The stage needs it in any case.
         make_model(config.model).check_member()
     if "record" in stages:
+        check_curriculum(stages, run, config)
         check_data(stages, run, config)
     if "tune" in stages:
         from dualprune.stages.tune.stage import check_tune
 
         check_tune(config)
+
+
+def check_curriculum(stages: Collection[str], run: RunDirectory, config: Config) -> None:
+    """Raise a ConfigError where scores need what a curriculum leaves out: values of every sample in every epoch."""
+    name = config.train.curriculum.name
+    if name is None or has_commits(run.dynamics):
+        return
+    from dualprune.core.plugins import plugin_class
+
+    first = plugin_class("curriculum", name).leaves_out_from
+    if first is None:
+        return
+    if config.record.stop == "stable":
+        raise ConfigError(
+            f"record.stop: stable follows the scores of every sample, but the curriculum {name!r} leaves samples "
+            "out; set it to fixed, or train.curriculum.name to null"
+        )
+    if "score" in stages and config.score.on_nan == "raise" and (config.score.epochs or config.record.epochs) > first:
+        raise ConfigError(
+            f"train.curriculum.name: {name!r} leaves samples out from epoch {first} on; they have no values there, and "
+            f"{config.select_score!r} needs those of every scored epoch. Score a run without a curriculum, record "
+            "alone (`dualprune record`), or set score.on_nan to drop to keep only samples that no epoch left out"
+        )
 
 
 def check_places(run: RunDirectory, config: Config) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from dualprune.core.plugins import make
 from dualprune.core.sections import CurriculumConfig
 from dualprune.data.arrangement import Arrangement
-from dualprune.data.choice import Choice, Within
+from dualprune.data.choice import Subset, Within
 from dualprune.data.loader import Loader
 from dualprune.data.plan import EpochPlan
 from dualprune.dynamics.statistics import STATISTICS, Forward, make_statistics
@@ -33,8 +33,12 @@ class Plans:
         arrangement: of the training set.
         batch_size: samples per step over all ranks.
         subset: the part of the set to train on; None: all of it.
-        curriculum: chooses from the subset; None: every epoch trains on all of it.
+        curriculum: chooses from the subset, whose samples are 0 … k-1 to it; None: every epoch trains on all of it.
         ranks: this rank, and how many there are.
+
+    `chosen` says of each epoch of a curriculum how many samples it trained on (`visits`), in how many `steps`, how many
+    it left out (`hidden`) and could leave out at most (`cap`), how many of those it forwarded once more (`refreshed`),
+    and what it multiplied the learning rate by (`lr_factor`).
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class Plans:
         arrangement: Arrangement,
         batch_size: int,
         *,
-        subset: Choice | None = None,
+        subset: Subset | None = None,
         curriculum: Curriculum | None = None,
         ranks: tuple[int, int] = (0, 1),
     ) -> None:
@@ -51,6 +55,12 @@ class Plans:
         self._statistics = [] if curriculum is None else make_statistics(curriculum.reads)
         # The plan of an epoch without a curriculum, whose steps the schedule counts.
         self.whole = EpochPlan(arrangement, 0, batch_size, subset)
+        if curriculum is not None:
+            known = curriculum.facts.num_samples
+            assert known == self.whole.num_samples, (
+                f"the curriculum expects {known}, not {self.whole.num_samples} samples"
+            )
+        self.chosen: list[dict[str, Any]] = []
         self._positions: list[torch.Tensor] = []
         self._values: list[torch.Tensor] = []
 
@@ -77,7 +87,10 @@ class Plans:
             return
         num_steps = len(self._positions)
         mine = plan.refresh(plan.partitions(*self._ranks))
-        if self._statistics and any(self._of_all(len(mine))):
+        # Without a statistic to read, nothing is forwarded again.
+        refreshed = sum(self._of_all(len(mine))) if self._statistics else 0
+        self._note(plan, refreshed)
+        if refreshed:
             trainer.forward(loader.as_is(mine, REFRESH_BATCH), self.observe)
         values, step = self._gathered(num_steps)
         rows = self._curriculum.facts.bucket_rows
@@ -86,13 +99,31 @@ class Plans:
             self._curriculum.update(plan.epoch, bucket, part, step[start : start + rows])
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the curriculum's state; empty without one."""
-        return {} if self._curriculum is None else self._curriculum.state_dict()
+        """Return the curriculum's state and what it chose; empty without one."""
+        if self._curriculum is None:
+            return {}
+        return {"curriculum": self._curriculum.state_dict(), "chosen": self.chosen}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from the state after an epoch."""
         if self._curriculum is not None:
-            self._curriculum.load_state_dict(state)
+            self._curriculum.load_state_dict(state["curriculum"])
+            self.chosen = list(state["chosen"])
+
+    def _note(self, plan: EpochPlan, refreshed: int) -> None:
+        """Note what an epoch trained on."""
+        hidden = self.whole.num_samples - plan.num_samples
+        self.chosen.append(
+            {
+                "epoch": plan.epoch,
+                "visits": plan.num_samples,
+                "steps": plan.num_steps,
+                "hidden": hidden,
+                "cap": hidden if plan.cap is None else plan.cap,
+                "refreshed": refreshed,
+                "lr_factor": plan.lr_factor,
+            }
+        )
 
     def _of_all(self, value: Any) -> list[Any]:
         return collectives.gather_objects(value) if self._ranks[1] > 1 else [value]
@@ -104,7 +135,7 @@ class Plans:
         step = np.full(self._arrangement.num_samples, NOT_SEEN, dtype=np.int64)
         values = {name: np.full(len(step), np.nan, dtype=np.float32) for name in names}
         if not names:
-            return values, step
+            return values, step if self._subset is None else step[self._subset.positions]
         numbers = [number if number < num_steps else REFRESHED for number in range(len(self._positions))]
         positions = torch.cat(self._positions)
         lengths = torch.tensor([len(part) for part in self._positions])
@@ -121,7 +152,10 @@ class Plans:
         step[where[order]] = when[order]
         for name, column in zip(names, found, strict=True):
             values[name][where[order]] = column[order]
-        return values, step
+        if self._subset is None:
+            return values, step
+        inside = self._subset.positions
+        return {name: column[inside] for name, column in values.items()}, step[inside]
 
 
 def make_curriculum(config: CurriculumConfig, facts: Facts, max_bytes: int) -> Curriculum | None:

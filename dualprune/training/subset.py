@@ -97,13 +97,15 @@ class ScratchTraining:
         choice = None if positions is None else Subset(positions, facts.num_train)
         arrangement = Scatter(facts.num_train, config.scaling.partitions, seed)
         epochs = num_epochs(config)
+        labels = split.labels.cpu().numpy()
+        trained = facts.num_train if choice is None else len(choice.positions)
         known = Facts(
-            num_samples=facts.num_train,
-            labels=split.labels.cpu().numpy(),
+            num_samples=trained,
+            labels=labels if choice is None else labels[choice.positions],
             num_classes=facts.num_classes,
             epochs=epochs,
             batch_size=batch_size,
-            bucket_rows=facts.num_train,
+            bucket_rows=trained,
             seed=seed,
         )
         curriculum = make_curriculum(config.train.curriculum, known, config.record.max_state_bytes)

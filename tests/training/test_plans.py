@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -95,15 +96,19 @@ def made_split() -> ResidentSplit:
 class Training:
     """The calls of a recording, without a store."""
 
-    def __init__(self, rank: int = 0, world_size: int = 1, subset: Choice | None = None) -> None:
+    def __init__(
+        self, rank: int = 0, world_size: int = 1, subset: Subset | None = None, curriculum: Any = None
+    ) -> None:
         torch.manual_seed(0)
         model: nn.Module = nn.Sequential(nn.Flatten(), nn.Linear(16, 3))
         if world_size > 1:
             model = nn.parallel.DistributedDataParallel(model)
         facts = DataFacts(shape=(1, 4, 4), num_train=NUM, num_classes=3, mean=(0.5,), std=(0.25,), skipped_ids=())
         self.loader = ResidentLoader(made_split(), facts, RECIPE, CPU, rank=rank, world_size=world_size)
-        self.curriculum = LeaveOut()
-        self.curriculum.start(FACTS)
+        self.curriculum = LeaveOut() if curriculum is None else curriculum
+        labels = None if curriculum is None else made_split().labels.numpy()
+        count = NUM if subset is None else len(subset.positions)
+        self.curriculum.start(replace(FACTS, num_samples=count, labels=labels))
         self.plans = Plans(
             Scatter(NUM, 8, seed=3), BATCH, subset=subset, curriculum=self.curriculum, ranks=(rank, world_size)
         )
@@ -183,8 +188,14 @@ def test_a_curriculum_chooses_within_a_subset() -> None:
     training = Training(subset=Subset(subset, NUM))
     training.train(range(2))
     assert set(np.concatenate(training.seen).astype(int)) <= set(subset.tolist())
-    assert training.plans.of_epoch(1).num_samples < len(subset)
-    assert (np.concatenate(training.curriculum.steps[3:])[1::2] == NOT_SEEN).all()
+    # The subset's samples are 0 … k-1 to it, and it is shown what happened to those.
+    assert training.plans.of_epoch(1).num_samples == len(subset) // 2
+    first, second = (np.concatenate(training.curriculum.steps[at : at + 2]) for at in (0, 2))
+    assert len(first) == len(second) == len(subset)
+    assert (first >= 0).all()
+    trained = np.sort(np.concatenate(training.seen[training.plans.whole.num_steps :]).astype(int))
+    assert (subset[second >= 0] == trained).all()
+    assert (second == REFRESHED).any()
 
 
 def test_a_resumed_training_goes_on_as_if_it_had_not_stopped(tmp_path: Path) -> None:

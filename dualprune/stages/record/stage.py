@@ -212,7 +212,18 @@ def _record(
         "samples_per_s": result["samples_per_s"],
         "skipped": _skipped(data),
         "train_accuracy": result["train_accuracy"],
+        **({} if config.train.curriculum.name is None else {"curriculum": _chosen(result["chosen"], data.num_train)}),
     }
+
+
+def _chosen(epochs: list[dict[str, Any]], num_samples: int) -> dict[str, Any]:
+    """Return what a curriculum chose, epoch by epoch, and the share of the sample visits that it saved."""
+    visits, steps = (sum(row[name] for row in epochs) for name in ("visits", "steps"))
+    every = len(epochs) * num_samples
+    saved = round(1 - visits / every, 4) if every else None
+    if saved is not None:
+        logger.info("the curriculum took %d of %d sample visits: %.1f%% saved", visits, every, 100 * saved)
+    return {"visits": visits, "of": every, "saved": saved, "steps": steps, "epochs": epochs}
 
 
 def _tell_of_other_batches(folder: Location, config: Config) -> None:

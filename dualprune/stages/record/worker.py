@@ -94,13 +94,14 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         job.progress.set.remote(first)
     started = time.monotonic()
     accuracy = None
-    num_epochs = first
+    num_epochs, trained = first, 0
     while num_epochs < config.record.epochs and not recorder.stopped:
         epoch, num_epochs = num_epochs, num_epochs + 1
         epoch_started = time.monotonic()
         plan = plans.of_epoch(epoch)
         result = trainer.train_epoch(loader, epoch, plan, observe)
         accuracy = result.accuracy
+        trained += plan.num_samples
         trained_s = time.monotonic() - epoch_started
         checkpointed = num_epochs % config.record.checkpoint_every == 0 or num_epochs == config.record.epochs
         # An epoch that may turn out to be the last gets a checkpoint, too.
@@ -108,6 +109,8 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         last = num_epochs == config.record.epochs or recorder.stopped
         plans.end_epoch(plan, trainer, loader)
         note = f"loss {result.loss:.3f}, accuracy {result.accuracy:.1%}"
+        if plans.chosen and (hidden := plans.chosen[-1]["hidden"]):
+            note = f"{note}, {hidden:,} samples hidden"
         if watch is not None and watch.prompt(epoch):
             note = ", ".join(filter(None, [note, watch.words()]))
         if collectives.rank() == 0:
@@ -119,7 +122,6 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         if last or checkpointed:
             _report(trainer, epoch, result.loss, {"plans": plans.state_dict()})
     recorder.close()
-    trained = (num_epochs - first) * store.num_samples
     trained_s = time.monotonic() - started
     for some in scores:
         some.write(run, config, num_epochs)
@@ -130,6 +132,7 @@ def record_worker(arguments: dict[str, Any]) -> dict[str, Any]:
         # None where a restart found all epochs recorded.
         "samples_per_s": round(trained / trained_s, 1) if trained else None,
         "train_accuracy": accuracy,
+        "chosen": plans.chosen,
     }
 
 

@@ -42,11 +42,13 @@ class Curriculum(Plugin, ABC):
     """Chooses the samples of each epoch, their weights and a factor for the learning rate.
 
     Every rank holds all of it, passes it the same values, and must get the same decisions. It chooses samples; it never
-    makes batches.
+    makes batches. In a training on a subset, its N samples are those of the subset, by rising position.
     """
 
     # Names of the statistics that are passed to `update`: of width 1, without `combine`.
     reads: ClassVar[tuple[str, ...]] = ()
+    # The first epoch that may leave samples out, whose values are then missing in the store; None: no epoch does.
+    leaves_out_from: ClassVar[int | None] = None
 
     def start(self, facts: Facts) -> None:
         """Prepare for a training; called once, before anything else.

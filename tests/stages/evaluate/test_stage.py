@@ -110,6 +110,11 @@ def test_what_pruning_cost_is_read_from_the_manifests(old_run: RunDirectory) -> 
     assert cost["record_s"] == manifests["record"]["seconds"]
     assert cost["score_s"] == manifests["score.dual"]["seconds"]
     assert cost["select_s"] == sum(manifests[f"select.beta-{ratio}"]["seconds"] for ratio in (0.5, 0.7))
+    # A curriculum left samples out.
+    manifests["record"]["summary"]["curriculum"] = {"visits": 1000, "steps": 33}
+    (old_run.root / "manifests" / "record.json").write_json(manifests["record"])
+    cost = pruning_cost(old_run, old_run.load_config(), ["beta-0.7"])
+    assert (cost["visits"], cost["steps"]) == (1000, 33)
     imported = RunDirectory(Path(str(old_run)).parent / "imported")
     cost = pruning_cost(imported, imported.load_config(), ["beta-0.7"])
     assert (cost["visits"], cost["steps"]) == (None, None)
