@@ -78,3 +78,10 @@ def test_listing_models_needs_no_torch() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == str(MODELS.names())
+
+
+def test_a_model_of_torchvision_without_a_linear_layer_has_no_features() -> None:
+    plugin = make_model(ModelConfig(name="torchvision/squeezenet1_1"))
+    module = plugin.build(3, (3, 32, 32))
+    with pytest.raises(ConfigError, match="torchvision/squeezenet1_1 has no linear layer, whose input its features"):
+        plugin.features(module, torch.zeros(1, 3, 32, 32))

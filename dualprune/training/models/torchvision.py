@@ -58,9 +58,14 @@ class TorchvisionModel(Model):
         from torch import nn
 
         seen: list[torch.Tensor] = []
-        # All architectures end with a linear layer; nothing else is common to them.
-        last = [layer for layer in module.modules() if isinstance(layer, nn.Linear)][-1]
-        hook = last.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+        # Nearly all architectures end with a linear layer; nothing else is common to them.
+        linear = [layer for layer in module.modules() if isinstance(layer, nn.Linear)]
+        if not linear:
+            raise ConfigError(
+                f"config.model.name: torchvision/{self.member} has no linear layer, whose input its features would be; "
+                "choose another model"
+            )
+        hook = linear[-1].register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
         try:
             module(inputs)
         finally:
