@@ -22,7 +22,7 @@ from dualprune.dynamics.statistics import STATISTICS, Forward, make_statistics
 from dualprune.dynamics.store import DynamicsStore
 from dualprune.dynamics.writer import DynamicsWriter
 from dualprune.errors import ConfigError
-from dualprune.scores import SCORES, EpochScore, from_probs
+from dualprune.scores import SCORES, ColumnScore, EpochScore, from_probs
 from dualprune.scores.statistics import NUMPY_FORMS
 from dualprune.stages.methods import epoch_scores, score_methods
 from dualprune.stages.pipeline import run_stages
@@ -227,3 +227,46 @@ def test_the_digits_are_pruned_by_each_method(tmp_path: Path, digits: Path, name
         else:
             assert len(kept) == count
             assert values[kept].min() >= values[np.setdiff1d(positions, kept)].max()
+
+
+COLUMN_METHODS = [name for name in SCORES.names() if issubclass(SCORES[name], ColumnScore)]
+COLUMNS = {
+    **EVERY,
+    "score": {"methods": COLUMN_METHODS, "options": {"zcore": {"draws": 1000}}, "epochs": 12},
+    "measure": {
+        "options": {
+            "boundary_distance": {"iterations": 3},
+            "dlc": {"passes": 5},
+            "grand": {"initialisations": 2},
+        }
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """The same recording, scored by every method that reads what was measured once per sample."""
+    folder = tmp_path_factory.mktemp("measured") / "run"
+    run = RunDirectory(shutil.copytree(digits, folder))
+    recorded = run.manifest("record")
+    dualprune.prune({**COLUMNS, "select": {"method": "top_k", "ratio": 0.5}}, folder)
+    assert run.manifest("record") == recorded
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", COLUMN_METHODS)
+def test_the_digits_are_pruned_by_each_method_that_reads_columns(tmp_path: Path, measured: Path, name: str) -> None:
+    run = RunDirectory(shutil.copytree(measured, tmp_path / "run"))
+    select = {"score": name, "method": "top_k", "ratio": [0.3, 0.7]}
+    dualprune.prune({**COLUMNS, "select": select}, run)
+    assert run.manifest(f"score.{name}") == RunDirectory(measured).manifest(f"score.{name}")
+    scores = read_scores(run, name, 0)
+    assert scores.num_rows == 1438
+    values = scores["score"].to_numpy()
+    assert not np.isnan(values).any()
+    assert len(np.unique(values)) > 1
+    for ratio, count in ((0.3, 1007), (0.7, 431)):
+        kept = (run.selection(f"top_k-{ratio:g}") / "kept.parquet").read_table()["position"].to_numpy()
+        assert len(kept) == count
+        assert values[kept].min() >= np.delete(values, kept).max()
