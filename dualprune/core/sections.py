@@ -77,7 +77,9 @@ class ModelConfig(Section):
 
     baseline = BASELINES["model"]
 
-    name: str = Field("resnet18", description="small_cnn, resnet18 (CIFAR form), or torchvision/NAME.")
+    name: str = Field(
+        "resnet18", description="small_cnn, resnet18 (CIFAR form), or torchvision/NAME; linear or mlp for arrays."
+    )
     options: dict[str, Any] = Field(default_factory=dict, description="Options of the model: `dualprune methods NAME`.")
 
 

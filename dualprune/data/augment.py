@@ -35,10 +35,12 @@ class Change(Protocol):
 
 
 class Augment:
-    """The changes of a recipe for images of a shape [C, H, W], in order."""
+    """The changes of a recipe for images of a shape [C, H, W], in order; none for arrays of a shape [d]."""
 
     def __init__(self, recipe: TrainConfig, shape: tuple[int, ...], seed: int) -> None:
         self._changes: list[Change] = []
+        if len(shape) != 3:
+            return
         if recipe.augment == "random_resized_crop":
             self._changes.append(ResizedCrop(shape[1:], recipe.crop_scale, seed))
         elif recipe.augment == "crop_flip" or (recipe.augment == "crop" and recipe.crop_padding > 0):

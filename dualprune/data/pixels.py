@@ -1,4 +1,4 @@
-"""Decodes a shard and counts its pixels: what training has to know of all images is added up from that."""
+"""Decodes a shard and counts its pixels or numbers: what training has to know of all is added up from that."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from dualprune.data.facts import DataFacts, DecodedShard
 from dualprune.data.source import Shard, Source
+from dualprune.data.vectors import array_counts, array_facts
 from dualprune.errors import DataError
 
 
@@ -23,17 +24,13 @@ def decode_shard(source: Source, shard: Shard) -> tuple[DecodedShard, dict[str, 
         )
     usable = np.ones(len(labels), dtype=bool)
     usable[list(failed)] = False
+    facts: dict[str, Any] = {"split": shard.split, "shape": images.shape[1:], "failed": list(failed.values())}
+    if images.ndim == 2:
+        return (images, labels, usable), facts | {"counts": array_counts(images[usable])}
     # Counts of each grey value per channel: exact sums without a float copy of the pixels.
     counts = np.stack([np.bincount(images[usable, c].ravel(), minlength=256) for c in range(images.shape[1])])
     scale = np.arange(256) / 255.0
-    facts = {
-        "split": shard.split,
-        "shape": images.shape[1:],
-        "pixels": int(counts[0].sum()),
-        "sum": counts @ scale,
-        "squares": counts @ scale**2,
-        "failed": list(failed.values()),
-    }
+    facts |= {"pixels": int(counts[0].sum()), "sum": counts @ scale, "squares": counts @ scale**2}
     return (images, labels, usable), facts
 
 
@@ -42,6 +39,8 @@ def data_facts(source: Source, parts: Sequence[dict[str, Any]]) -> DataFacts:
 
     The channels are those that `data.channels` says; without it, one where no training image has colour, else three.
     """
+    if any("counts" in part for part in parts):
+        return array_facts(source, parts)
     train = [part for part in parts if part["split"] == "train"]
     count = sum(part["pixels"] for part in train)
     if not count:

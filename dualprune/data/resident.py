@@ -1,4 +1,4 @@
-"""Data that fit into memory: decoded once and held as uint8 on the training device, without Python per sample."""
+"""Data that fit into memory: decoded once and held on the training device, without Python per sample."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from dualprune.data.plan import EpochPlan
 
 @dataclass(frozen=True)
 class ResidentSplit:
-    """A split on a device: images uint8 [N, C, H, W], labels int64 [N]; usable bool [N] stays on the host."""
+    """A split on a device; usable bool [N] stays on the host.
+
+    Attributes:
+        images: uint8 [N, C, H, W], or arrays float [N, d].
+        labels: int64 [N].
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
@@ -27,9 +32,13 @@ class ResidentSplit:
 
     @classmethod
     def of_shards(cls, shards: Sequence[DecodedShard], channels: int, device: torch.device) -> ResidentSplit:
-        """Copy the decoded shards of a split, in order, to the device, all with the `channels` of the whole set."""
+        """Copy the decoded shards of a split, in order, to the device, all with the `channels` of the whole set.
+
+        Of arrays, `channels` are the numbers in each.
+        """
         total = sum(len(labels) for _, labels, _ in shards)
-        images = torch.empty((total, channels, *shards[0][0].shape[2:]), dtype=torch.uint8, device=device)
+        dtype = torch.from_numpy(shards[0][0][:0].copy()).dtype
+        images = torch.empty((total, channels, *shards[0][0].shape[2:]), dtype=dtype, device=device)
         start = 0
         for pixels, _, _ in shards:
             # A copy, as arrays in Ray's object store are read-only. Shards without colour have one channel.
@@ -60,8 +69,14 @@ class ResidentLoader:
     ) -> None:
         self._split, self._device = split, device
         self._rank, self._world_size = rank, world_size
+        self._is_images = len(facts.shape) == 3
         self._augment = Augment(recipe, facts.shape, recipe.seed if seed is None else seed)
         mean, std = facts.normalisation(recipe)
+        if not self._is_images:
+            # Of float64, means are taken off before digits are lost.
+            self._mean = torch.tensor(mean, device=device, dtype=torch.float64)
+            self._scale = 1.0 / torch.tensor(std, device=device, dtype=torch.float64)
+            return
         scale = torch.tensor(std, device=device)[:, None, None] * 255.0
         self._scale = 1.0 / scale
         self._shift = torch.tensor(mean, device=device)[:, None, None] * 255.0 / scale
@@ -98,7 +113,12 @@ class ResidentLoader:
         weights: torch.Tensor,
         num_global: int,
     ) -> Batch:
+        return Batch(self._inputs(images), self._split.labels[shown], positions, weights, num_global)
+
+    def _inputs(self, images: torch.Tensor) -> torch.Tensor:
+        """Return normalised images or arrays, float32."""
+        if not self._is_images:
+            wide = torch.promote_types(images.dtype, torch.float32)
+            return ((images.to(wide) - self._mean.to(wide)) * self._scale.to(wide)).float()
         pixels = images.float() * self._scale - self._shift
-        if self._device.type == "cuda":
-            pixels = pixels.contiguous(memory_format=torch.channels_last)
-        return Batch(pixels, self._split.labels[shown], positions, weights, num_global)
+        return pixels.contiguous(memory_format=torch.channels_last) if self._device.type == "cuda" else pixels

@@ -25,9 +25,12 @@ Split = Literal["train", "test"]
 
 
 class ImageBatch(NamedTuple):
-    """Decoded samples: images uint8 [n, C, H, W], labels int64 [n], and the rows that could not be decoded."""
+    """Decoded samples, their labels int64 [n], and the rows that could not be decoded.
 
-    images: NDArray[np.uint8]
+    Samples are images uint8 [n, C, H, W], or arrays of numbers: float16, float32 or float64 [n, d].
+    """
+
+    images: NDArray[np.uint8] | NDArray[np.floating[Any]]
     labels: NDArray[np.int64]
     failed: dict[int, Any]  # row in this batch → sample id
 
@@ -43,7 +46,7 @@ class Shard:
 
 
 class Source(Plugin, ABC):
-    """A training set and, where there is one, a test set, of images in classes.
+    """A training set and, where there is one, a test set, of images or arrays in classes.
 
     Built on the driver, then sent to the tasks that read: keep it small and picklable. A sample's position in the
     training split is its place in the order of `sample_batches`; shards follow the same order.
@@ -53,6 +56,11 @@ class Source(Plugin, ABC):
     """
 
     decoding: int = RULE
+
+    @property
+    def normalize(self) -> bool:
+        """Whether models receive arrays with the mean 0 and the deviation 1; images always are."""
+        return True
 
     def __init__(self, options: Section, config: DataConfig) -> None:
         super().__init__(options)
@@ -120,7 +128,7 @@ class Source(Plugin, ABC):
         return
 
     def image_bytes(self, shard: Shard) -> list[bytes | None]:
-        """Return bytes that identify each image of a shard, by default its pixels; None where it cannot be decoded."""
+        """Return bytes that identify each sample of a shard, by default its values; None where it cannot be decoded."""
         batch = self.read(shard)
         return [None if row in batch.failed else image.tobytes() for row, image in enumerate(batch.images)]
 

@@ -33,6 +33,31 @@ def test_models_give_a_logit_a_class(name: str, options: dict, channels: int, si
     torch.testing.assert_close(last(features), logits)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"), [("linear", {}), ("mlp", {}), ("mlp", {"hidden": 5, "layers": 3, "dropout": 0.5})]
+)
+@pytest.mark.parametrize("shape", [(12,), (3, 2, 2)])
+def test_models_of_arrays_take_images_too(name: str, options: dict, shape: tuple[int, ...]) -> None:
+    model = make_model(ModelConfig(name=name, options=options))
+    module = model.build(7, shape).eval()
+    inputs = torch.randn(4, *shape)
+    logits, features = module(inputs), model.features(module, inputs)
+    assert (logits.shape, features.shape) == ((4, 7), (4, {"linear": 12}.get(name, options.get("hidden", 256))))
+    last = [layer for layer in module.modules() if isinstance(layer, torch.nn.Linear)]
+    torch.testing.assert_close(last[-1](features), logits)
+    assert len(last) == 1 + (name == "mlp") * options.get("layers", 1)
+    # A sample's output does not depend on the others of its batch.
+    torch.testing.assert_close(module(inputs[:1]), logits[:1])
+
+
+@pytest.mark.parametrize("name", ["small_cnn", "resnet18", "torchvision/resnet18"])
+def test_models_of_images_refuse_arrays(name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"model\.name: {name} takes images, .* arrays of 12 numbers; use linear or mlp"
+    ):
+        make_model(ModelConfig(name=name)).build(2, (12,))
+
+
 def test_cifar_resnet18_has_the_papers_size() -> None:
     model = make_model(ModelConfig(name="resnet18")).build(10, (3, 32, 32))
     assert sum(p.numel() for p in model.parameters()) == 11_173_962
@@ -44,7 +69,7 @@ def test_cifar_resnet18_has_the_papers_size() -> None:
         (
             {"name": "resnet81"},
             3,
-            "unknown model 'resnet81'; there are: resnet18, small_cnn, torchvision; did you mean 'resnet18'",
+            "unknown model 'resnet81'; there are: linear, mlp, resnet18, small_cnn, torchvision; did you mean 'resnet",
         ),
         ({"name": "torchvision/resnt50"}, 3, "torchvision has no classification model 'resnt50'; did you mean 'resnet"),
         ({"name": "torchvision/resnet18"}, 1, "takes images of 3 channels, the data have 1"),

@@ -51,6 +51,15 @@ class Model(Plugin, ABC):
         """Return the input of the module's last layer for inputs [b, *sample_shape], float [b, d]."""
 
 
+def need_images(name: str, sample_shape: tuple[int, ...]) -> None:
+    """Raise a ConfigError where a model of images is to be built for arrays."""
+    if len(sample_shape) != 3:
+        raise ConfigError(
+            f"config.model.name: {name} takes images, the data are arrays of {sample_shape[0]} numbers; "
+            "use linear or mlp"
+        )
+
+
 MODELS: Registry[type[Model]] = Registry("model", "dualprune.training.models", "dualprune.models")
 
 

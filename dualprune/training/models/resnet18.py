@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from dualprune.core.section import Section
-from dualprune.training.models import MODELS, Model
+from dualprune.training.models import MODELS, Model, need_images
 
 if TYPE_CHECKING:
     import torch
@@ -34,6 +34,7 @@ class ResNet18(Model):
     def build(self, num_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
         from dualprune.training.models._resnet import ResNet18Module, he_normal
 
+        need_images("resnet18", sample_shape)
         module = ResNet18Module(num_classes, sample_shape[0], self.options.width)
         if self.options.init == "he_normal":
             he_normal(module)

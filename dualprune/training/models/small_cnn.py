@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field, PositiveInt
 
 from dualprune.core.section import Section
-from dualprune.training.models import MODELS, Model
+from dualprune.training.models import MODELS, Model, need_images
 
 if TYPE_CHECKING:
     import torch
@@ -31,6 +31,7 @@ class SmallCNN(Model):
     def build(self, num_classes: int, sample_shape: tuple[int, ...]) -> nn.Module:
         from dualprune.training.models._small_cnn import SmallCNNModule
 
+        need_images("small_cnn", sample_shape)
         return SmallCNNModule(num_classes, sample_shape[0], self.options.width)
 
     def features(self, module: Any, inputs: torch.Tensor) -> torch.Tensor:

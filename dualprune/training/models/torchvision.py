@@ -9,7 +9,7 @@ from pydantic import ConfigDict
 from dualprune.core.registry import nearest
 from dualprune.core.section import Section
 from dualprune.errors import ConfigError
-from dualprune.training.models import MODELS, Model
+from dualprune.training.models import MODELS, Model, need_images
 
 if TYPE_CHECKING:
     import torch
@@ -42,6 +42,7 @@ class TorchvisionModel(Model):
 
         self.check_member()
         name = self.member
+        need_images(f"torchvision/{name}", sample_shape)
         if sample_shape[0] != 3:
             raise ConfigError(
                 f"config.model.name: torchvision/{name} takes images of 3 channels, the data have {sample_shape[0]}; "
