@@ -45,12 +45,10 @@ def as_source(config: DataConfig, place: Location) -> Source:
 
 
 def contents(source: Source) -> dict[Any, tuple[int, int]]:
-    """Return label and grey value by id."""
+    """Return label and the one value of each image or array by id."""
     ids = [i for batch in source.sample_batches() for i in batch["sample_id"].to_pylist()]
     batches = [source.read(shard) for shard in source.shards("train")]
-    found = [
-        (int(label), int(image[0, 0, 0])) for b in batches for label, image in zip(b.labels, b.images, strict=True)
-    ]
+    found = [(int(label), int(image.flat[0])) for b in batches for label, image in zip(b.labels, b.images, strict=True)]
     return dict(zip(ids, found, strict=True))
 
 

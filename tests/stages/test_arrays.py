@@ -1,4 +1,4 @@
-"""Sources from the index to training on what was exported, on real engines."""
+"""Arrays from the index to accuracies, on real engines."""
 
 from __future__ import annotations
 
@@ -10,10 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import dualprune
-from dualprune.core.sections import DataConfig
-from dualprune.core.storage import Location
-from dualprune.data.source import open_source
-from tests.data.sources.cases import huggingface, items
 
 pytestmark = pytest.mark.slow
 
@@ -57,34 +53,3 @@ def test_arrays_end_to_end(tmp_path: Path, ray_cluster: None) -> None:
     rows = pq.read_table(data)
     assert rows.column_names == ["embedding", "label", "inclusion"]
     assert np.array_equal(np.array(rows["embedding"].to_pylist()), np.load(train["path"])[kept["position"].to_numpy()])
-    # What was exported is a source.
-    exported = {"source": "array", "path": data, "test_fraction": 0.2}
-    again = {**config, "data": exported, "model": {"name": "linear"}, "evaluate": {"enabled": False}}
-    dualprune.prune({**again, "scaling": {"num_workers": 1}}, tmp_path / "again")
-    store = dualprune.DynamicsStore(dualprune.RunDirectory(tmp_path / "again"))
-    assert store.num_samples == open_source(DataConfig(**exported)).num_samples < 120
-    assert np.isfinite(store.read_bucket(0)["target_prob"]).all()
-
-
-def test_a_saved_data_set_end_to_end(tmp_path: Path, ray_cluster: None) -> None:
-    data = huggingface(Location.of(tmp_path / "saved"), items(60), items(9, first=70))
-    config: dict[str, Any] = {
-        "data": data.model_dump(mode="json", include={"source", "path", "options"}),
-        "model": {"name": "small_cnn", "options": {"width": 4}},
-        "train": {"epochs": 4, "batch_size": 16},
-        "record": {"epochs": 3},
-        "score": {"options": {"dual": {"window": 2}}},
-        "select": {"ratio": 0.5},
-        "scaling": {"num_workers": 1},
-    }
-    dualprune.prune(config, tmp_path / "run")
-    run = dualprune.RunDirectory(tmp_path / "run")
-    kept = (run.selection("beta-0.5") / "kept.parquet").read_table()
-    exported = open_source(
-        DataConfig(source="huggingface", path=f"{run.export('beta-0.5')}/data", options=data.options)
-    )
-    assert exported.classes == ["cat", "dog", "fish"]
-    ids = [name for batch in exported.sample_batches() for name in batch["sample_id"].to_pylist()]
-    assert ids == kept["sample_id"].to_pylist()
-    images = [image for shard in exported.shards("train") for image in exported.read(shard).images]
-    assert [f"s{image[0, 0, 0]:04d}" for image in images] == ids
