@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-import dualprune
 from dualprune.core.config import Config
 from dualprune.core.config_file import make_config
 from dualprune.core.run import RunDirectory
@@ -106,38 +103,3 @@ def test_samples_without_features(make_dynamics: MakeDynamics, in_this_process: 
         assert table(run, name)["position"].to_pylist() == rest.tolist()
         found = table(run, name)["score"].to_numpy()
         np.testing.assert_allclose(found, expected(name, vectors, rest), atol=1e-9, err_msg=name)
-
-
-DIGITS = {
-    "model": {"name": "small_cnn"},
-    "train": {"epochs": 3, "batch_size": 64, "augment": "none"},
-    "record": {"epochs": 3, "num_buckets": 1},
-    "score": {"methods": METHODS, "options": {"zcore": {"draws": 2000}}},
-    "scaling": {"num_workers": 1},
-}
-
-
-@pytest.fixture(scope="module")
-def digits(tmp_path_factory: pytest.TempPathFactory, ray_cluster: None) -> Path:
-    """The digits recorded once, and scored by the features of the recorded model."""
-    folder = tmp_path_factory.mktemp("digits") / "run"
-    dualprune.prune({**DIGITS, "select": {"score": "herding", "method": "top_k"}}, folder)
-    return folder
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
-def test_the_digits_are_pruned_by_each_method(tmp_path: Path, digits: Path, name: str) -> None:
-    run = RunDirectory(shutil.copytree(digits, tmp_path / "run"))
-    before = run.manifest("record"), run.manifest("measure.features")
-    dualprune.prune({**DIGITS, "select": {"score": name, "method": "top_k", "ratio": [0.3, 0.7]}}, run)
-    assert (run.manifest("record"), run.manifest("measure.features")) == before
-    scores = read_scores(run, name, 0)
-    values, positions = scores["score"].to_numpy(), scores["position"].to_numpy()
-    assert len(values) == 1438
-    assert len(np.unique(values)) > 1
-    assert np.isneginf(values).sum() == (1438 - 1079 if name == "d4" else 0)
-    for ratio, count in ((0.3, 1007), (0.7, 431)):
-        kept = (run.selection(f"top_k-{ratio:g}") / "kept.parquet").read_table()["position"].to_numpy()
-        assert len(kept) == count
-        assert values[kept].min() >= values[np.setdiff1d(positions, kept)].max()
