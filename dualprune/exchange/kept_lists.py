@@ -137,8 +137,10 @@ def write_lists(
 def kept_facts(run: RunDirectory, name: str) -> dict[str, Any]:
     """Return what `kept.json` says: the selection's facts, and the fingerprint of the run's samples."""
     facts = (run.selection(name) / "selection.json").read_record()
-    kept = {key: facts[key] for key in ("name", "method", "score_method", "ratio", "seed", "num_samples", "num_kept")}
-    return {**kept, "run": SampleIndex.load(run.index).fingerprint}
+    kept = {key: facts[key] for key in ("name", "method", "score_method", "ratio", "seed", "num_kept")}
+    index = SampleIndex.load(run.index)
+    # The selection counts the samples with a score; lists are about all samples of the run.
+    return {**kept, "num_samples": index.num_samples, "run": index.fingerprint}
 
 
 def write_header(stream: DigestStream, dtype: np.dtype[Any], length: int) -> None:

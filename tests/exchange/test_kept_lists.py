@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,15 @@ def selected(make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch) -> An
     """Return a function that makes a run of three buckets with a selection, given the ids of its samples."""
     work_in_this_process(monkeypatch)
 
-    def make(ids: list[Any] | None = None) -> RunDirectory:
+    def make(ids: list[Any] | None = None, unscored: Sequence[int] = ()) -> RunDirectory:
         prob = np.random.default_rng(0).random((NUM, 5), dtype=np.float32)
+        prob[list(unscored)] = np.nan
         run = make_dynamics(prob, ids=ids, num_buckets=3)
         with run.stage("index", {}) as stage:
             stage.summary = {"samples": NUM}
         with run.stage("record", {}, [stage.fingerprint]) as stage:
             stage.summary = {"epochs": 5}
-        config = make_config(SETTINGS)
+        config = make_config(SETTINGS | {"score": {"window": 3, "on_nan": "drop"}} if unscored else SETTINGS)
         run.save_config(config)
         run_stages(run, config, ["score", "select"])
         return run
@@ -53,6 +55,16 @@ def selected(make_dynamics: MakeDynamics, monkeypatch: pytest.MonkeyPatch) -> An
 
 def written(run: RunDirectory, place: Path, *lists: str) -> dict[str, Any]:
     return dict(write_lists(run, NAME, lists, Location.of(place)))
+
+
+def test_samples_without_a_score_have_places_in_the_mask(selected: Any, tmp_path: Path) -> None:
+    run = selected(unscored=[3, 4])
+    kept = read_kept(run, NAME, ["position"])["position"].to_pylist()
+    written(run, tmp_path, "mask")
+    mask = np.load(tmp_path / "kept_mask.npy")
+    assert len(kept) == (NUM - 2) / 2
+    assert (mask.shape, np.flatnonzero(mask).tolist()) == ((NUM,), kept)
+    assert Location.of(tmp_path / "kept.json").read_record()["num_samples"] == NUM
 
 
 @pytest.mark.parametrize("ids", [None, [f"ü {number}" for number in range(NUM)]], ids=["int64", "text"])
