@@ -25,6 +25,7 @@ target_prob = rng.random((12, 300), dtype=np.float32)
 ids, labels = np.arange(300), rng.integers(0, 3, 300)
 score, mean_prob = rng.random(300), rng.random(300)
 train_set = list(range(1438))
+stream = [{"__key__": str(number)} for number in range(1438)]
 """
 
 
