@@ -329,7 +329,7 @@ class Location:
                 shutil.copyfileobj(file, stream, CHUNK_BYTES)
 
     def rename(self, target: Location) -> None:
-        """Give a file or folder on a local disk another name; an empty folder there is replaced."""
+        """Rename a file or folder on a local disk; an empty folder at the target is replaced."""
         with self._errors(f"renamed to {target.name}"):
             Path(self.address).rename(target.address)
 

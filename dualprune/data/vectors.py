@@ -130,7 +130,7 @@ def _lengths(array: pa.Array) -> NDArray[np.int64]:
 
 
 def _numbers(array: pa.Array) -> Vectors:
-    """Return the values of all rows, one after the other; missing ones are NaN."""
+    """Return the values of all rows, concatenated; missing values are NaN."""
     if pa.types.is_fixed_size_list(array.type):
         size = array.type.list_size
         values = array.values.slice(array.offset * size, len(array) * size)

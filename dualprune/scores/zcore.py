@@ -28,7 +28,7 @@ Preset = Literal["ours", "authors"]
 NUM_NEAREST = 1000
 # The authors' ten workers make the same draws.
 WORKERS = 10
-# Sums of so many parts, whatever the number of threads, have the same bits.
+# A fixed number of partial sums: their total has the same bits for any number of threads.
 PARTS = 16
 
 
