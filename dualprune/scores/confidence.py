@@ -5,14 +5,13 @@ confidence(i) = mean over the epochs of p[i, t];    the score is 1 - confidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from dualprune.core.arrays import Axes
 from dualprune.core.registry import Difference
 from dualprune.scores.arguments import Missing, score_array
 from dualprune.scores.mean_prob import TARGET_PROB
-from dualprune.scores.means import EpochRange, MeanAccumulator, RangeScore
+from dualprune.scores.means import MeanAccumulator, RangeScore
 from dualprune.scores.score import SCORES
 
 
@@ -42,11 +41,6 @@ class Confidence(RangeScore):
         Difference("cartography's burn_out takes the first b epochs", "last_epoch: b - 1"),
         Difference("cartography keeps int(f·N) + 1 samples", "not reproduced: the number kept is exact"),
     )
-
-    class Options(EpochRange):
-        """Options of `confidence`."""
-
-        baseline: ClassVar[Mapping[str, Any]] = {"first_epoch": 0, "last_epoch": None}
 
     reads = (TARGET_PROB,)
 

@@ -5,8 +5,7 @@ correctness(i) = number of epochs with a right prediction;    the score is the n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from dualprune.core.arrays import Axes
 from dualprune.core.registry import Difference
 from dualprune.scores.arguments import Missing, score_array
-from dualprune.scores.means import EpochRange, RangeAccumulator, RangeScore
+from dualprune.scores.means import RangeAccumulator, RangeScore
 from dualprune.scores.score import SCORES
 
 
@@ -41,11 +40,6 @@ class Correctness(RangeScore):
     source = "data maps, arXiv 2009.10795; allenai/cartography@3df3438"
     cost = "none beyond training; while recording 8 bytes per sample"
     differences = (Difference("cartography's burn_out takes the first b epochs", "last_epoch: b - 1"),)
-
-    class Options(EpochRange):
-        """Options of `correctness`."""
-
-        baseline: ClassVar[Mapping[str, Any]] = {"first_epoch": 0, "last_epoch": None}
 
     reads = ("correct",)
 

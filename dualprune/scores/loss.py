@@ -8,13 +8,12 @@ is the sampler `top_k` with `skip: 0.05`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from dualprune.core.arrays import Axes
 from dualprune.core.registry import Difference
 from dualprune.scores.arguments import Missing, score_array
-from dualprune.scores.means import EpochRange, MeanAccumulator, RangeScore
+from dualprune.scores.means import MeanAccumulator, RangeScore
 from dualprune.scores.score import SCORES
 
 
@@ -50,11 +49,6 @@ class Loss(RangeScore):
             "the sampler top_k with skip: 0.05 and ratio 0.5",
         ),
     )
-
-    class Options(EpochRange):
-        """Options of `loss`."""
-
-        baseline: ClassVar[Mapping[str, Any]] = {"first_epoch": 0, "last_epoch": None}
 
     reads = ("loss",)
 

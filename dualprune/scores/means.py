@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,6 +92,8 @@ class RangeScore(EpochScore):
 
     class Options(EpochRange):
         """The epochs that count."""
+
+        baseline: ClassVar[Mapping[str, Any]] = {"first_epoch": 0, "last_epoch": None}
 
     @property
     def min_epochs(self) -> int:
